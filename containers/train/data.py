@@ -1,0 +1,136 @@
+"""Photographs of a channel as batches of uint8, sharded over the ranks, and their augmentation."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from containers.common import photograph
+from containers.common.errors import DataError
+from containers.train.hyperparameters import Hyperparameters
+from containers.train.network import CLASSES
+
+
+class Photographs(Dataset):
+    """An ImageFolder tree ``<count>/NAME.jpg``, decoded by the card's resize rule.
+
+    Kept decoded in memory where all of it fits in ``cache_megabytes``: decoding then happens
+    once, not once an epoch, and needs no worker processes.
+    """
+
+    def __init__(self, folder: Path, image_size: int, cache_megabytes: int):
+        self.rule = photograph.resize_rule((image_size, image_size))
+        self.paths = [
+            (path, index)
+            for index, count in enumerate(CLASSES)
+            for path in sorted((folder / str(count)).glob("*"))
+            if path.is_file()
+        ]
+        if not self.paths:
+            raise DataError(f"no photographs below {folder}: expected {folder}/1 … {folder}/{CLASSES[-1]}")
+        self.names = [path.stem for path, _ in self.paths]
+        self.labels = torch.tensor([index for _, index in self.paths])
+        self.cache = None
+        if len(self) * image_size**2 * 3 <= cache_megabytes * 2**20:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter's lock
+                self.cache = torch.stack(list(pool.map(self._decode, range(len(self)))))
+
+    def _decode(self, index: int) -> torch.Tensor:
+        path = self.paths[index][0]
+        try:
+            return torch.from_numpy(photograph.resize(photograph.decode(path.read_bytes()), self.rule).copy())
+        except photograph.PhotographError as error:
+            raise DataError(f"{path}: {error}") from None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(uint8 ``[height, width, 3]``, index of the count)."""
+        pixels = self._decode(index) if self.cache is None else self.cache[index]
+        return pixels, self.labels[index]
+
+    def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """A whole batch at once: one gather where the photographs are in memory."""
+        pixels = (
+            torch.stack([self._decode(i) for i in indices]) if self.cache is None else self.cache[indices]
+        )
+        return pixels, self.labels[indices]
+
+
+class TrainingBatches(Sampler):
+    """This rank's batches of an epoch: shuffled by (seed, epoch), the same number for every rank.
+
+    The remainder that does not fill one batch on every rank is left out of that epoch.
+    """
+
+    def __init__(self, length: int, batch_size: int, rank: int, world: int, seed: int):
+        if batch_size % world:
+            raise DataError(f"batch_size {batch_size} cannot be shared by {world} processes evenly")
+        if length < batch_size:
+            raise DataError(f"{length} training photographs do not fill one batch of {batch_size}")
+        self.length, self.batch, self.rank, self.world, self.seed = length, batch_size, rank, world, seed
+        self.epoch = self.first = 0
+
+    def start(self, epoch: int, first_step: int) -> None:
+        """Choose the epoch, and the step to begin it at when it was interrupted."""
+        self.epoch, self.first = epoch, first_step
+
+    def __len__(self) -> int:
+        return self.length // self.batch
+
+    def __iter__(self):
+        order = torch.randperm(
+            self.length, generator=torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        )
+        for step in range(self.first, len(self)):
+            yield order[step * self.batch : (step + 1) * self.batch][self.rank :: self.world].tolist()
+
+
+def shard(length: int, rank: int, world: int, batch_size: int) -> list[list[int]]:
+    """This rank's batches of an evaluation: together the ranks see each photograph exactly once."""
+    mine = list(range(rank, length, world))
+    return [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
+
+
+def loader(photographs: Photographs, batches, hp: Hyperparameters) -> DataLoader:
+    workers = hp.workers if photographs.cache is None else 0
+    return DataLoader(
+        photographs,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_already_a_batch,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _already_a_batch(batch):
+    return batch
+
+
+def augment(photographs: torch.Tensor, hp: Hyperparameters, generator: torch.Generator) -> torch.Tensor:
+    """Flip, shift and light, drawn for each photograph; none can take an item out of the bin's middle.
+
+    uint8 ``[n, height, width, 3]`` -> float32 of the same shape, in 0..255.
+    """
+    n, height, width, _ = photographs.shape
+    device = photographs.device
+
+    def uniform(*shape: int) -> torch.Tensor:
+        return (torch.rand(shape, generator=generator) * 2 - 1).to(device)
+
+    rows = torch.arange(height, device=device) + (uniform(n, 1) * hp.shift * height).round().long()
+    columns = torch.arange(width, device=device) + (uniform(n, 1) * hp.shift * width).round().long()
+    if hp.flip:
+        columns = torch.where(uniform(n, 1) > 0, width - 1 - columns, columns)
+    # The border is repeated where a shift uncovers it.
+    rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    pixels = photographs[
+        torch.arange(n, device=device)[:, None, None], rows[:, :, None], columns[:, None, :]
+    ].float()
+    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    contrast, brightness = 1 + uniform(2, n, 1, 1, 1) * hp.brightness
+    return ((pixels - mean) * contrast + mean * brightness).clamp(0, 255)

