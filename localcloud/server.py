@@ -1,0 +1,146 @@
+"""localcloud's one address: which part answers a request, and the life of all parts together."""
+
+import fcntl
+import io
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from contextlib import nullcontext
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+from localcloud import journal, logs, mirror, process, sagemaker, transport
+from localcloud.endpoints import Endpoints
+from localcloud.functions import Functions
+from localcloud.invoke import Invocations
+from localcloud.jobs import Jobs
+from localcloud.objects import Objects
+from localcloud.settings import HEALTH, Settings
+from localcloud.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class AlreadyRunning(Exception):
+    """Another process serves from the same home."""
+
+
+class Front:
+    """The WSGI application: the paths that must be quick first, moto last."""
+
+    def __init__(self, settings: Settings, invocations, functions, moto):
+        self._health = json.dumps({"home": str(settings.home), "pid": os.getpid()}).encode()
+        self._invocations = invocations
+        self._functions = functions
+        self._moto = moto
+
+    def __call__(self, environ: dict, start_response):
+        path = environ["PATH_INFO"]
+        if path.startswith("/endpoints/") and path.endswith("/invocations"):
+            return self._invocations(environ, start_response)
+        if path.startswith("/2015-03-31/functions"):
+            return self._functions(environ, start_response)
+        if path == HEALTH:
+            return _answer(start_response, "200 OK", self._health)
+        return self._moto(environ, start_response)
+
+
+class Durable:
+    """moto, answering only when what it has changed is on disk."""
+
+    def __init__(self, moto, disk: mirror.Mirror, record: journal.Journal):
+        self._moto = moto
+        self._mirror = disk
+        self._journal = record
+
+    def __call__(self, environ: dict, start_response):
+        transport.for_moto(environ)
+        kept, body, changing = False, b"", nullcontext()
+        if not journal.is_object_request(environ):
+            body = environ["wsgi.input"].read()
+            environ["wsgi.input"] = io.BytesIO(body)
+            kept = journal.is_kept(environ, body)
+        elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            changing = self._mirror.lock
+        answered = []
+
+        def started(status: str, headers, exc_info=None):
+            answered.append((status, headers))
+            return lambda data: None
+
+        with changing:
+            try:
+                chunks = self._moto(environ, started)
+            except NotImplementedError as error:
+                text = f"localcloud cannot do this: {error}"
+                document = {"__type": "NotImplemented", "message": text}
+                return _answer(start_response, "501 Not Implemented", json.dumps(document).encode())
+            finally:
+                self._mirror.flush()
+        status, headers = answered[-1]
+        if kept and status.startswith("2"):
+            self._journal.append(environ, body)
+        start_response(status, headers)
+        return chunks
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; raises AlreadyRunning, or OSError if the port is taken."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with (settings.home / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"localcloud is already running from {settings.home}") from None
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
+    if killed := process.sweep(settings.home):
+        log.warning("killed %d processes that an earlier localcloud left", killed)
+    store = Store(settings.home / "store")
+    disk = mirror.Mirror(settings.home / "s3")
+    objects = Objects(disk)
+    jobs = Jobs(settings, store, objects)
+    endpoints = Endpoints(settings, store, objects)
+    functions = Functions(settings, store)
+    moto = DomainDispatcherApplication(create_backend_app)
+    record = journal.Journal(settings.home / "journal.jsonl")
+    front = Front(settings, Invocations(endpoints), functions, Durable(moto, disk, record))
+
+    record.replay(moto)  # before anything is carried out: moto's bookkeeping alone
+    disk.restore()
+    mirror.watch()
+    logs.honour_prefixes()
+    sagemaker.install(store, jobs, endpoints)
+    jobs.resume()
+    server = transport.listen(front, settings)
+
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    threading.Thread(target=server.run, name="server", daemon=True).start()
+    settings.pid_file.write_text(f"{os.getpid()}\n")
+    endpoints.resume()
+    functions.resume()
+    log.info("localcloud answers at %s", settings.url)
+    stopping.wait()
+    # Still serving: containers that are being stopped may have something to save.
+    for part in (jobs, functions, endpoints):
+        part.shutdown()
+    settings.pid_file.unlink(missing_ok=True)
+
+
+def _answer(start_response, status: str, body: bytes) -> list[bytes]:
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def configure_logging() -> None:
+    """Lines with a time, to stderr, which is the log file of a server in the background."""
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("localcloud").setLevel(logging.INFO)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # "Task queue depth": a burst is no news

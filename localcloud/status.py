@@ -1,0 +1,51 @@
+"""``localcloud status``: what runs, asked for through AWS's own API."""
+
+import boto3
+from rich.console import Console
+from rich.table import Table
+
+from localcloud.settings import Settings
+
+SHOWN = 8  # of each kind, the newest
+COLOURS = {"Completed": "green", "InService": "green", "Active": "green", "Failed": "red"}
+
+
+def show(settings: Settings, pid: int) -> None:
+    def client(service: str):
+        environment = settings.client_environment
+        return boto3.client(
+            service,
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            region_name=environment["AWS_REGION"],
+            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    sagemaker = client("sagemaker")
+    newest = {"SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": SHOWN}
+    rows = [
+        *_rows("training job", "TrainingJob", sagemaker.list_training_jobs(**newest)["TrainingJobSummaries"]),
+        *_rows(
+            "processing job",
+            "ProcessingJob",
+            sagemaker.list_processing_jobs(**newest)["ProcessingJobSummaries"],
+        ),
+        *_rows("endpoint", "Endpoint", sagemaker.list_endpoints(**newest)["Endpoints"]),
+        *(
+            ("function", function["FunctionName"], function.get("State", "Active"))
+            for function in client("lambda").list_functions()["Functions"][:SHOWN]
+        ),
+    ]
+    console = Console()
+    console.print(f"localcloud at {settings.url}, pid {pid}", soft_wrap=True)
+    if rows:
+        table = Table("what", "name", "status")
+        for what, name, state in rows:
+            table.add_row(what, name, f"[{COLOURS.get(state, 'yellow')}]{state}[/]")
+        console.print(table)
+    else:
+        console.print("no job, endpoint or function yet")
+
+
+def _rows(what: str, noun: str, summaries: list[dict]) -> list[tuple[str, str, str]]:
+    return [(what, summary[f"{noun}Name"], summary[f"{noun}Status"]) for summary in summaries]

@@ -1,0 +1,133 @@
+"""What an endpoint configuration asks for, as what this machine runs; the rest is refused by name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcloud.accepted import NAME
+from localcloud.errors import validation
+from localcloud.process import Image, UnknownImage, find_image
+
+MOST_INSTANCES = 8  # processes per endpoint, on one machine
+STARTUP_SECONDS = 8 * 60  # SageMaker's own limit where the variant names none
+
+# A member of the request -> what it asks for. Not listed, hence accepted and without effect on one
+# machine: AcceleratorType, InstanceType, RoutingConfig, volumes, keys, networks, core dumps.
+REFUSED_IN_CONFIG = {
+    "AsyncInferenceConfig": "asynchronous inference",
+    "ShadowProductionVariants": "shadow variants",
+    "ExplainerConfig": "online explanations",
+}
+REFUSED_IN_VARIANT = {
+    "ServerlessConfig": "serverless inference",
+    "ManagedInstanceScaling": "managed instance scaling",
+    "InstancePools": "instance pools",
+}
+REFUSED_IN_CONTAINER = {
+    "MultiModelConfig": "multi-model endpoints",
+    "ModelPackageName": "model packages",
+    "InferenceSpecificationName": "inference recommendations",
+    "ModelDataSource": "ModelDataSource (use ModelDataUrl with a model.tar.gz)",
+    "AdditionalModelDataSources": "additional model data sources",
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One production variant, resolved down to its image and artifact."""
+
+    name: str
+    image: Image
+    image_uri: str
+    model_data_url: str | None
+    environment: dict[str, str]
+    instances: int
+    weight: float
+    startup_seconds: float
+
+
+def snapshot(config_name: str, store) -> dict:
+    """The configuration with its models, as they are now: ``{"Config": …, "Models": {name: …}}``.
+
+    A deployment keeps it, since configuration and models may be deleted while the endpoint lives.
+    Raises AwsError for a configuration or a model that does not exist.
+    """
+    config = store.get("endpoint-config", config_name)
+    if config is None:
+        raise validation(f'Could not find endpoint configuration "{config_name}".')
+    models = {}
+    for variant in config["ProductionVariants"]:
+        if name := variant.get("ModelName"):
+            models[name] = store.get("model", name)
+            if models[name] is None:
+                raise validation(f'Could not find model "{name}".')
+    return {"Config": config, "Models": models}
+
+
+def variants(deployment: dict, images: Path) -> list[Variant]:
+    """The variants of a snapshot; raises AwsError for what localcloud cannot honour."""
+    config = deployment["Config"]
+    _refuse(config, REFUSED_IN_CONFIG, "endpoint configuration")
+    found = [_variant(v, deployment["Models"], images) for v in config["ProductionVariants"]]
+    if (instances := sum(v.instances for v in found)) > MOST_INSTANCES:
+        raise validation(
+            f"localcloud starts at most {MOST_INSTANCES} instances of an endpoint on one machine, "
+            f"and InitialInstanceCount asks for {instances}."
+        )
+    if not any(v.weight for v in found):
+        raise validation("At least one variant needs an InitialVariantWeight above 0.")
+    return found
+
+
+def refuse_deployment(params: dict) -> None:
+    """Raises AwsError for an UpdateEndpoint that asks for another rollout than all at once."""
+    if params.get("RetainAllVariantProperties"):
+        raise validation("localcloud does not provide RetainAllVariantProperties.")
+    deployment = params.get("DeploymentConfig") or {}
+    _refuse(deployment, {"RollingUpdatePolicy": "rolling updates"}, "DeploymentConfig")
+    if (deployment.get("AutoRollbackConfiguration") or {}).get("Alarms"):
+        raise validation("localcloud does not provide AutoRollbackConfiguration with alarms.")
+    routing = (deployment.get("BlueGreenUpdatePolicy") or {}).get("TrafficRoutingConfiguration") or {}
+    if (kind := routing.get("Type", "ALL_AT_ONCE")) != "ALL_AT_ONCE":
+        raise validation(f"localcloud does not provide {kind} traffic routing, only ALL_AT_ONCE.")
+
+
+def _variant(variant: dict, models: dict[str, dict], images: Path) -> Variant:
+    where = f"variant {variant['VariantName']}"
+    if not NAME.fullmatch(variant["VariantName"]):  # it names folders, too
+        raise validation(f"VariantName {variant['VariantName']!r} must match {NAME.pattern}.")
+    _refuse(variant, REFUSED_IN_VARIANT, where)
+    if not variant.get("ModelName"):
+        raise validation(f"localcloud does not provide inference components ({where} names no model).")
+    container = _container(models[variant["ModelName"]])
+    try:
+        image = find_image(container["Image"], images)
+        image.command("serve")
+    except UnknownImage as error:
+        raise validation(f"Model {variant['ModelName']}: {error}.") from error
+    return Variant(
+        name=variant["VariantName"],
+        image=image,
+        image_uri=container["Image"],
+        model_data_url=container.get("ModelDataUrl"),
+        environment=container.get("Environment") or {},
+        instances=variant.get("InitialInstanceCount", 1),
+        weight=variant.get("InitialVariantWeight", 1.0),
+        startup_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS),
+    )
+
+
+def _container(model: dict) -> dict:
+    where = f"model {model['ModelName']}"
+    containers = [c for c in [model.get("PrimaryContainer"), *(model.get("Containers") or [])] if c]
+    if len(containers) != 1:
+        raise validation(f"localcloud serves one container, and {where} has {len(containers)}.")
+    _refuse(containers[0], REFUSED_IN_CONTAINER, where)
+    if containers[0].get("Mode", "SingleModel") != "SingleModel":
+        raise validation(f"localcloud does not provide multi-model endpoints ({where}).")
+    return containers[0]
+
+
+def _refuse(document: dict, refused: dict[str, str], where: str) -> None:
+    for member, feature in refused.items():
+        if document.get(member):
+            raise validation(f"localcloud does not provide {feature} ({member} in {where}).")
