@@ -1,0 +1,95 @@
+# Every verb of BinTally. `make` lists them; each is one script of services/ or localcloud/.
+
+CLOUD ?= local#     local: localcloud on this machine; aws: SageMaker, S3 and Lambda themselves
+SOURCE ?= synthetic#   synthetic, abid (the public bucket), or a folder with its layout
+ARGS ?=#            more arguments for the script of the verb
+VENV := .local/venv
+PYTHON := $(VENV)/operator/bin/python
+IMAGES := train serve function
+
+ifeq ($(CLOUD),local)
+  # The only place that knows what CLOUD means: the standard AWS environment, or this one.
+  AIM := eval "$$($(PYTHON) -m localcloud env)" &&
+  UP := up
+else ifeq ($(CLOUD),aws)
+  AWS_FLAG := --aws
+else
+  $(error CLOUD=$(CLOUD): use local or aws)
+endif
+SERVICE = @$(AIM) $(PYTHON) -m services
+
+.DEFAULT_GOAL := help
+.PHONY: help prerequisites install demo test lint up down status env data train evaluate deploy undeploy predict clean install lock
+
+help:  ## list the verbs
+	@printf 'BinTally: counts the objects in a photograph of a bin. Verbs:\n\n'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@printf '\nCLOUD=local (default) runs on this machine, CLOUD=aws on AWS. ARGS="--help" shows a script'"'"'s options.\n'
+
+demo: install $(UP)  ## the main job, from photographs to verdicts (SOURCE=folder for real ones)
+	$(SERVICE).demo --source $(SOURCE) $(AWS_FLAG) $(ARGS)
+
+test: install lint  ## every test
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: install  ## style and format
+	@$(VENV)/operator/bin/ruff check . && $(VENV)/operator/bin/ruff format --check .
+
+up: install  ## start localcloud: AWS on this machine
+	@$(PYTHON) -m localcloud up
+
+down: install  ## stop localcloud and whatever it runs; nothing is lost
+	@$(PYTHON) -m localcloud down
+
+status: install  ## what localcloud runs
+	@$(PYTHON) -m localcloud status
+
+env: install  ## lines that point a shell at localcloud: eval "$(make -s env)"
+	@$(PYTHON) -m localcloud env
+
+data: install $(UP)  ## obtain photographs, split them by bin, upload them (SOURCE=…)
+	$(SERVICE).data --source $(SOURCE) $(AWS_FLAG) $(ARGS)
+
+train: install $(UP)  ## train on the data uploaded last (RECIPE=recipe.json, ARGS="epochs=8")
+	$(SERVICE).train $(if $(RECIPE),--recipe $(RECIPE)) $(AWS_FLAG) $(ARGS)
+
+evaluate: install $(UP)  ## score the model trained last on the test bins
+	$(SERVICE).evaluate $(AWS_FLAG) $(ARGS)
+
+deploy: install $(UP)  ## put the model trained last behind an endpoint and a function
+	$(SERVICE).deploy $(AWS_FLAG) $(ARGS)
+
+undeploy: install $(UP)  ## delete the endpoint and the function
+	$(SERVICE).deploy --delete $(AWS_FLAG) $(ARGS)
+
+predict: install $(UP)  ## ask about a photograph (IMAGE=bin.jpg EXPECTED=3)
+	$(if $(IMAGE),,$(error IMAGE is missing: make predict IMAGE=bin.jpg EXPECTED=3))
+	$(SERVICE).predict $(IMAGE) $(if $(EXPECTED),--expected $(EXPECTED)) $(AWS_FLAG) $(ARGS)
+
+clean: down  ## stop localcloud and delete everything it keeps, but not the environments
+	@rm -rf .local/cloud .local/data .local/demo .local/evaluations
+
+# --- virtual environments: one for the operator, one for each image of the process runtime ---
+
+install: prerequisites $(VENV)/operator/.done $(IMAGES:%=$(VENV)/%/.done)  ## create the virtual environments
+
+$(VENV)/operator/.done: pyproject.toml docker/constraints.txt
+	@echo "installing the operator's environment ..." >&2
+	@python3.11 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check -c docker/constraints.txt '.[test]' >&2
+	@touch $@
+
+$(VENV)/%/.done: docker/%.requirements.txt docker/constraints.txt
+	@echo "installing the $* image's environment ..." >&2
+	@python3.11 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check -c docker/constraints.txt -r $< >&2
+	@touch $@
+
+lock:  ## pin what the environments hold now, direct or not, in docker/constraints.txt
+	@{ sed -n '/^#/p' docker/constraints.txt; for name in operator $(IMAGES); do $(VENV)/$$name/bin/pip freeze; done \
+	  | grep -vE '^(torch|bintally)\b|^#|^-e' | sort -fu; } > .local/constraints.txt && mv .local/constraints.txt docker/constraints.txt
+
+prerequisites:
+	@python3.11 -c 'import ensurepip, pathlib, sysconfig; assert pathlib.Path(sysconfig.get_path("include"), "Python.h").exists()' 2>/dev/null || { echo 'error: Python 3.11 with venv and its C headers is missing: apt-get install python3.11 python3.11-venv python3.11-dev' >&2; exit 1; }
+	@command -v git >/dev/null || { echo 'error: git is missing: apt-get install git' >&2; exit 1; }
+	@command -v cc >/dev/null || command -v gcc >/dev/null || { echo 'error: a C compiler is missing: apt-get install gcc libc6-dev' >&2; exit 1; }

@@ -1,0 +1,103 @@
+"""The services' only door to AWS: one session, its clients, and what is derived from the account."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, cached_property
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from containers.common.errors import ServiceError
+from services.settings import Settings
+
+CONNECTIONS = 32  # threads that one client serves at a time
+AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+
+
+class Aws:
+    """AWS as ``settings`` and the standard AWS environment describe it; threads may share its clients."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.region = settings.region
+        self._session = boto3.Session(region_name=settings.region)
+        self.client = cache(self._client)
+
+    def _client(self, service: str):
+        """A boto3 client with retries, made once per service: ``aws.client("sagemaker")``."""
+        retries = {"mode": "standard", "max_attempts": 6}
+        config = Config(retries=retries, max_pool_connections=CONNECTIONS, connect_timeout=10)
+        return self._session.client(service, config=config)
+
+    @cached_property
+    def endpoint_url(self) -> str | None:
+        """Where calls go instead of AWS (localcloud's address); None when they go to AWS itself.
+
+        Asked of boto3 rather than of ``AWS_ENDPOINT_URL``: a profile may name an endpoint too, and
+        ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS`` overrules both.
+        """
+        url = self.client("sts").meta.endpoint_url
+        return None if (urlsplit(url).hostname or "").endswith(AWS_DOMAINS) else url
+
+    @cached_property
+    def account(self) -> str:
+        """The twelve digits of the caller's account, from STS."""
+        return self.client("sts").get_caller_identity()["Account"]
+
+    @property
+    def role(self) -> str:
+        """ARN of the role that jobs, endpoints and functions run as."""
+        return self.settings.role or f"arn:aws:iam::{self.account}:role/bintally-execution"
+
+    def image(self, name: str) -> str:
+        """URI of the image ``train``, ``serve`` or ``function``."""
+        registry = f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
+        return getattr(self.settings, f"{name}_image") or f"{registry}/bintally-{name}:latest"
+
+    def default_bucket(self) -> str:
+        """The bucket's name, after creating it where it does not exist.
+
+        Raises ServiceError when the name belongs to another account.
+        """
+        bucket = self.settings.bucket or f"sagemaker-{self.region}-{self.account}"
+        s3 = self.client("s3")
+        # The default name can be guessed, and so be taken before its owner comes.
+        owner = {} if self.settings.bucket else {"ExpectedBucketOwner": self.account}
+        try:
+            s3.head_bucket(Bucket=bucket, **owner)
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 403:
+                raise ServiceError(
+                    f"s3://{bucket} is not yours, or closed to you; set another with BINTALLY_BUCKET"
+                ) from error
+            if status != 404:
+                raise
+            self._create_bucket(bucket)
+        return bucket
+
+    def _create_bucket(self, bucket: str) -> None:
+        # S3 refuses us-east-1 as a LocationConstraint: it is what none means.
+        where = {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
+        s3 = self.client("s3")
+        try:
+            s3.create_bucket(Bucket=bucket, **({} if self.region == "us-east-1" else where))
+        except s3.exceptions.BucketAlreadyOwnedByYou:
+            pass  # another service was first
+        except s3.exceptions.BucketAlreadyExists as error:
+            raise ServiceError(
+                f"s3://{bucket} belongs to somebody else; set another with BINTALLY_BUCKET"
+            ) from error
+        s3.get_waiter("bucket_exists").wait(Bucket=bucket)
+
+
+def in_threads(work: Callable[[str], object], items: Iterable[str], advance: Callable[..., None]) -> None:
+    """``work`` on every item, CONNECTIONS at a time; the first failure ends it and is raised."""
+    pool = ThreadPoolExecutor(CONNECTIONS)
+    try:
+        for _ in pool.map(work, items):
+            advance()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,186 @@
+"""Puts a trained model behind an endpoint, and the Lambda function before it: python -m services.deploy"""
+
+import argparse
+import time
+from collections.abc import Sequence
+
+from botocore.exceptions import ClientError
+from rich.console import Console
+
+from containers.common.errors import ServiceError
+from services import console, jobs
+from services.aws import Aws
+from services.settings import Settings
+
+POLL = 1.0  # seconds
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m services.deploy", description=__doc__.split(":")[0])
+    p.add_argument("--model", help="s3://…/model.tar.gz (default: of the last completed training job)")
+    p.add_argument("--endpoint", help="name of the endpoint")
+    p.add_argument("--function", help="name of the Lambda function")
+    p.add_argument("--serve-instance", metavar="TYPE", help="instance type")
+    p.add_argument("--instances", type=int, default=1, help="how many instances")
+    p.add_argument("--serve-image", metavar="URI", help="the serving image")
+    p.add_argument("--function-image", metavar="URI", help="the function's image")
+    p.add_argument(
+        "--capture",
+        type=int,
+        default=100,
+        metavar="PERCENT",
+        choices=range(0, 101),
+        help="share of requests whose photograph and answer are kept in S3 (default 100; 0 for none)",
+    )
+    p.add_argument(
+        "--delete", action="store_true", help="delete the function, the endpoint and its configurations"
+    )
+    console.add_aws_flag(p)
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> dict:
+    """Returns the endpoint's description; an empty one after ``--delete``."""
+    flags = parser().parse_args(arguments)
+    settings = Settings.load(flags)
+    aws = Aws(settings)
+    console.target(aws, flags.aws)
+    if flags.delete:
+        return delete(aws)
+    model = flags.model or jobs.newest_model(aws)
+    name = jobs.name("model")
+    print(f"endpoint  {settings.endpoint}\nmodel     {model}")
+    create_configuration(aws, name, model, flags)
+    document = put_endpoint(aws, name)
+    put_function(aws)
+    print(f"function  {settings.function}")
+    return document
+
+
+def create_configuration(aws: Aws, name: str, model: str, flags: argparse.Namespace) -> None:
+    """A Model and an EndpointConfig of one name."""
+    sagemaker, bucket = aws.client("sagemaker"), aws.default_bucket()
+    tags = [{"Key": "project", "Value": "bintally"}]
+    sagemaker.create_model(
+        ModelName=name,
+        ExecutionRoleArn=aws.role,
+        Tags=tags,
+        PrimaryContainer={
+            "Image": aws.image("serve"),
+            "ModelDataUrl": model,
+            "Environment": {"BINTALLY_ALLOWED_BUCKETS": bucket},
+        },
+    )
+    capture = (
+        {}
+        if flags.capture == 0
+        else {
+            "DataCaptureConfig": {
+                "EnableCapture": True,
+                "InitialSamplingPercentage": flags.capture,
+                "DestinationS3Uri": f"s3://{bucket}/{aws.settings.prefix}/capture",
+                "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+                # Photographs are in neither list, so that SageMaker keeps their bytes, as base64.
+                "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
+            }
+        }
+    )
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=name,
+        Tags=tags,
+        **capture,
+        ProductionVariants=[
+            {
+                "VariantName": "AllTraffic",
+                "ModelName": name,
+                "InitialVariantWeight": 1.0,
+                "InstanceType": aws.settings.serve_instance,
+                "InitialInstanceCount": flags.instances,
+            }
+        ],
+    )
+
+
+def put_endpoint(aws: Aws, configuration: str) -> dict:
+    """Create the endpoint, or move it to ``configuration``, and wait until it serves that.
+
+    Raises ServiceError with SageMaker's reason; an endpoint that was serving goes on as it was.
+    """
+    sagemaker, name = aws.client("sagemaker"), aws.settings.endpoint
+    names = {"EndpointName": name, "EndpointConfigName": configuration}
+    if describe_endpoint(aws) is None:
+        sagemaker.create_endpoint(**names, Tags=[{"Key": "project", "Value": "bintally"}])
+    else:
+        sagemaker.update_endpoint(**names)
+    with Console(stderr=True).status(f"waiting for endpoint {name}"):
+        while (document := describe_endpoint(aws))["EndpointStatus"] in (
+            "Creating",
+            "Updating",
+            "SystemUpdating",
+        ):
+            time.sleep(POLL)
+    if document["EndpointStatus"] != "InService" or document["EndpointConfigName"] != configuration:
+        raise ServiceError(
+            f"endpoint {name} is {document['EndpointStatus']}: "
+            f"{document.get('FailureReason', 'it did not take the new configuration')} (its log: "
+            f"aws logs tail /aws/sagemaker/Endpoints/{name})"
+        )
+    return document
+
+
+def describe_endpoint(aws: Aws) -> dict | None:
+    try:
+        return aws.client("sagemaker").describe_endpoint(EndpointName=aws.settings.endpoint)
+    except ClientError as error:
+        if "Could not find" in error.response["Error"]["Message"]:
+            return None
+        raise
+
+
+def put_function(aws: Aws) -> None:
+    """Create or update the Lambda function ``count``, and wait until it can be invoked."""
+    lambda_, name = aws.client("lambda"), aws.settings.function
+    settings = {
+        "FunctionName": name,
+        "Role": aws.role,
+        "Timeout": 60,
+        "MemorySize": 512,
+        "ImageConfig": {"Command": ["containers.functions.count.app.handler"]},
+        "Environment": {"Variables": {"BINTALLY_ENDPOINT": aws.settings.endpoint}},
+    }
+    try:
+        lambda_.update_function_code(FunctionName=name, ImageUri=aws.image("function"))
+        lambda_.get_waiter("function_updated_v2").wait(FunctionName=name)
+        lambda_.update_function_configuration(**settings)
+        lambda_.get_waiter("function_updated_v2").wait(FunctionName=name)
+    except lambda_.exceptions.ResourceNotFoundException:
+        lambda_.create_function(
+            **settings,
+            PackageType="Image",
+            Code={"ImageUri": aws.image("function")},
+            Tags={"project": "bintally"},
+        )
+        lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
+
+
+def delete(aws: Aws) -> dict:
+    """Delete what ``deploy`` created; what is already gone is no error. Captured data stays."""
+    sagemaker, lambda_, settings = aws.client("sagemaker"), aws.client("lambda"), aws.settings
+    document = describe_endpoint(aws)
+    if document:
+        sagemaker.delete_endpoint(EndpointName=settings.endpoint)
+        sagemaker.get_waiter("endpoint_deleted").wait(
+            EndpointName=settings.endpoint, WaiterConfig={"Delay": 2}
+        )
+        sagemaker.delete_endpoint_config(EndpointConfigName=document["EndpointConfigName"])
+        sagemaker.delete_model(ModelName=document["EndpointConfigName"])
+    try:
+        lambda_.delete_function(FunctionName=settings.function)
+    except lambda_.exceptions.ResourceNotFoundException:
+        pass
+    print(f"deleted   endpoint {settings.endpoint} and function {settings.function}")
+    return {}
+
+
+if __name__ == "__main__":
+    raise SystemExit(console.run(main))

@@ -1,0 +1,154 @@
+"""Starting a SageMaker job, following its log, and waiting for its end."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from botocore.exceptions import ClientError
+
+from containers.common.errors import ServiceError, SettingsError
+from services import console
+from services.aws import Aws
+
+POLL = 1.0  # seconds between questions; SageMaker itself changes a status no faster
+TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
+PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"
+
+
+def name(kind: str) -> str:
+    """A job's name: unique to the millisecond, and in the order of time when sorted."""
+    return f"bintally-{kind}-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S-%f}"[:-3]
+
+
+def newest_dataset(local: Path) -> dict:
+    """What ``data`` uploaded last from this machine; raises SettingsError where it never did."""
+    files = sorted(
+        (local / "data").glob("*/dataset.json"), key=lambda path: path.stat().st_mtime, reverse=True
+    )
+    for file in files:
+        document = json.loads(file.read_text())
+        if document["s3_uri"]:
+            return document
+    raise SettingsError("no uploaded data set: run 'make data' first, or name one with --data s3://…")
+
+
+def newest_model(aws: Aws) -> str:
+    """S3 address of the artifact of the last training job of ours that completed."""
+    sagemaker = aws.client("sagemaker")
+    listed = sagemaker.list_training_jobs(
+        NameContains="bintally-train-",
+        StatusEquals="Completed",
+        SortBy="CreationTime",
+        SortOrder="Descending",
+        MaxResults=1,
+    )["TrainingJobSummaries"]
+    if not listed:
+        raise ServiceError(
+            "no completed training job: run 'make train' first, or name a model with --model s3://…"
+        )
+    job = sagemaker.describe_training_job(TrainingJobName=listed[0]["TrainingJobName"])
+    return job["ModelArtifacts"]["S3ModelArtifacts"]
+
+
+def channel(name: str, uri: str) -> dict:
+    """One training channel, downloaded to every instance."""
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": "File"}
+
+
+def processing_input(name: str, uri: str) -> dict:
+    """One processing input, at ``/opt/ml/processing/<name>``."""
+    return {
+        "InputName": name,
+        "S3Input": {
+            "S3Uri": uri,
+            "LocalPath": f"/opt/ml/processing/{name}",
+            "S3DataType": "S3Prefix",
+            "S3InputMode": "File",
+            "S3DataDistributionType": "FullyReplicated",
+        },
+    }
+
+
+def wait_for_training(aws: Aws, job: str) -> dict:
+    """Show the job's log until it ends; returns its description. Raises ServiceError unless it completed."""
+    sagemaker = aws.client("sagemaker")
+    return _wait(
+        aws,
+        job,
+        TRAINING_LOGS,
+        "TrainingJobStatus",
+        f"aws sagemaker stop-training-job --training-job-name {job}",
+        lambda: sagemaker.describe_training_job(TrainingJobName=job),
+    )
+
+
+def wait_for_processing(aws: Aws, job: str) -> dict:
+    """The same for a processing job."""
+    sagemaker = aws.client("sagemaker")
+    return _wait(
+        aws,
+        job,
+        PROCESSING_LOGS,
+        "ProcessingJobStatus",
+        f"aws sagemaker stop-processing-job --processing-job-name {job}",
+        lambda: sagemaker.describe_processing_job(ProcessingJobName=job),
+    )
+
+
+def _wait(aws: Aws, job: str, group: str, status_field: str, stop_command: str, describe) -> dict:
+    log = _Log(aws, group, job)
+    try:
+        while True:
+            document = describe()
+            log.show()
+            if document[status_field] in ("Completed", "Failed", "Stopped"):
+                break
+            time.sleep(POLL)
+    except KeyboardInterrupt:
+        raise ServiceError(f"no longer watching; {job} goes on. To stop it: {stop_command}") from None
+    log.show()
+    if document[status_field] != "Completed":
+        reason = document.get("FailureReason") or document.get("ExitMessage") or "no reason was given"
+        raise ServiceError(
+            f"{job} is {document[status_field]}: {reason} (its whole log: aws logs tail {group} "
+            f"--log-stream-name-prefix {job})"
+        )
+    return document
+
+
+class _Log:
+    """The lines of a job's CloudWatch log streams that have not been shown yet."""
+
+    def __init__(self, aws: Aws, group: str, job: str):
+        self._logs = aws.client("logs")
+        self._group, self._prefix = group, f"{job}/"
+        self._tokens: dict[str, str | None] = {}
+
+    def show(self) -> None:
+        try:
+            streams = self._logs.describe_log_streams(
+                logGroupName=self._group, logStreamNamePrefix=self._prefix
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                return  # nothing has been logged yet
+            raise
+        for stream in streams["logStreams"]:
+            self._show_stream(stream["logStreamName"])
+
+    def _show_stream(self, stream: str) -> None:
+        while True:
+            token = self._tokens.get(stream)
+            events = self._logs.get_log_events(
+                logGroupName=self._group,
+                logStreamName=stream,
+                startFromHead=True,
+                **({"nextToken": token} if token else {}),
+            )
+            for event in events["events"]:
+                console.out.print(f"  {event['message']}", style="dim", markup=False)
+            self._tokens[stream] = events["nextForwardToken"]
+            if events["nextForwardToken"] == token or not events["events"]:
+                return

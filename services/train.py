@@ -1,0 +1,140 @@
+"""Trains a model on an uploaded data set: python -m services.train epochs=8 architecture=resnet18"""
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from containers.common.errors import SettingsError
+from services import console, jobs
+from services.aws import Aws
+from services.settings import Settings
+
+NUMBER = r"([0-9.]+(?:e[-+]?[0-9]+)?)"
+METRICS = {
+    "train:loss": rf"train_loss={NUMBER}",
+    "validation:loss": rf" validation_loss={NUMBER}",
+    "validation:accuracy": rf" validation_accuracy={NUMBER}",
+    "best:validation_accuracy": rf"best_validation_accuracy={NUMBER}",
+    "int8:validation_accuracy": rf"int8_validation_accuracy={NUMBER}",
+    "train:photographs_per_second": rf"photographs_per_second={NUMBER}",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m services.train", description=__doc__.split(":")[0])
+    p.add_argument("hyperparameters", nargs="*", metavar="name=value", help="over those of the recipe")
+    p.add_argument("--recipe", type=Path, help="recipe.json with hyperparameters")
+    p.add_argument("--data", help="s3://… of an uploaded data set (default: the last that was uploaded)")
+    p.add_argument(
+        "--processes", type=int, help="training processes per instance (default: one per GPU, or one)"
+    )
+    p.add_argument("--train-instance", metavar="TYPE", help="instance type")
+    p.add_argument("--instances", type=int, default=1, help="how many instances")
+    p.add_argument("--train-image", metavar="URI", help="the training image")
+    p.add_argument("--checkpoints", help="s3://… to resume from and to keep checkpoints in")
+    p.add_argument("--hours", type=float, default=24, help="the job is stopped after this time")
+    p.add_argument("--no-wait", action="store_true", help="start the job and return")
+    console.add_aws_flag(p)
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> dict:
+    """Returns the training job's description."""
+    flags = parser().parse_args(arguments)
+    settings = Settings.load(flags)
+    hyperparameters = read_recipe(flags.recipe) | dict(_pair(text) for text in flags.hyperparameters)
+    aws = Aws(settings)
+    console.target(aws, flags.aws)
+    data = (flags.data or jobs.newest_dataset(settings.local)["s3_uri"]).rstrip("/")
+    job = jobs.name("train")
+    aws.client("sagemaker").create_training_job(**request(aws, job, data, hyperparameters, flags))
+    print(f"training job  {job}\ndata          {data}")
+    if flags.no_wait:
+        print(f"follow it     aws logs tail --follow {jobs.TRAINING_LOGS} --log-stream-name-prefix {job}")
+        return aws.client("sagemaker").describe_training_job(TrainingJobName=job)
+    document = jobs.wait_for_training(aws, job)
+    report(document)
+    return document
+
+
+def request(
+    aws: Aws, job: str, data: str, hyperparameters: dict[str, str], flags: argparse.Namespace
+) -> dict:
+    """CreateTrainingJob's parameters."""
+    output = f"s3://{aws.default_bucket()}/{aws.settings.prefix}/training"
+    # 30 is WARNING: the toolkit otherwise logs its whole environment before the first line of ours.
+    launcher = {"sagemaker_torch_distributed_enabled": "true", "sagemaker_container_log_level": "30"}
+    processes = flags.processes or (None if is_gpu(aws.settings.train_instance) else 1)
+    if processes:
+        launcher["sagemaker_mpi_num_of_processes_per_host"] = str(processes)
+    parameters = {
+        "TrainingJobName": job,
+        "RoleArn": aws.role,
+        "AlgorithmSpecification": {
+            "TrainingImage": aws.image("train"),
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in METRICS.items()],
+        },
+        "HyperParameters": {**hyperparameters, **launcher},
+        "InputDataConfig": [
+            jobs.channel("train", f"{data}/train/"),
+            jobs.channel("validation", f"{data}/validation/"),
+            jobs.channel("manifest", f"{data}/manifest.csv"),
+        ],
+        "OutputDataConfig": {"S3OutputPath": output},
+        "ResourceConfig": {
+            "InstanceType": aws.settings.train_instance,
+            "InstanceCount": flags.instances,
+            "VolumeSizeInGB": 50,
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": int(flags.hours * 3600)},
+        "Tags": [{"Key": "project", "Value": "bintally"}],
+    }
+    if flags.checkpoints:
+        parameters["CheckpointConfig"] = {"S3Uri": flags.checkpoints}
+    return parameters
+
+
+def is_gpu(instance_type: str) -> bool:
+    """Whether the instance family has GPUs: SageMaker's are the g and p families."""
+    return bool(re.match(r"ml\.[gp]\d", instance_type))
+
+
+def read_recipe(path: Path | None) -> dict[str, str]:
+    """The hyperparameters of a recipe, as the strings that SageMaker carries."""
+    if path is None:
+        return {}
+    try:
+        hyperparameters = json.loads(path.read_text())["hyperparameters"]
+        return {
+            name: json.dumps(value) if not isinstance(value, str) else value
+            for name, value in hyperparameters.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(f"{path} is not a recipe ({{'hyperparameters': …}}): {error!r}") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not (separator and name and value):
+        raise SettingsError(f"{text!r} is not name=value")
+    return name, value
+
+
+def report(document: dict) -> None:
+    table = Table(title="training")
+    table.add_column("metric")
+    table.add_column("final value", justify="right")
+    for metric in document.get("FinalMetricDataList", ()):
+        table.add_row(metric["MetricName"], f"{metric['Value']:.4g}")
+    console.out.print(table)
+    print(f"model    {document['ModelArtifacts']['S3ModelArtifacts']}")
+    print(f"seconds  {document['TrainingTimeInSeconds']}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(console.run(main))
