@@ -1,0 +1,157 @@
+"""The Flask front, and the interface that multi-model-server and TorchServe call."""
+
+import ast
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from containers.serve import front, handler
+from tests import squares
+from tests.serve.test_requests import encoded
+
+
+@pytest.fixture(scope="module")
+def client(request):
+    return front.create(request.getfixturevalue("handler")).test_client()
+
+
+def test_its_routes(client):
+    assert client.get("/ping").status_code == 200
+    answer = client.post(
+        "/invocations",
+        data=encoded(),
+        content_type="image/jpeg",
+        headers={"X-Amzn-SageMaker-Custom-Attributes": "expected=2"},
+    )
+    assert answer.status_code == 200 and answer.is_json and answer.json["expected"] == 2
+    assert client.get("/execution-parameters").json["MaxPayloadInMB"] == 8
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"), [("/elsewhere", "GET", 404), ("/invocations", "GET", 405)]
+)
+def test_its_own_errors_are_json(client, path, method, status):
+    answer = client.open(path, method=method)
+    assert answer.status_code == status and answer.json["error"]["code"]
+
+
+def test_it_refuses_a_body_it_would_not_read(client):
+    answer = client.post(
+        "/invocations", content_type="image/jpeg", environ_overrides={"CONTENT_LENGTH": str(2**30)}
+    )
+    assert (answer.status_code, answer.json["error"]["code"]) == (413, "too_large")
+
+
+def test_ping_fails_while_the_model_cannot_answer(handler, monkeypatch):
+    client = front.create(handler).test_client()
+    monkeypatch.setattr(handler, "answer", lambda batch: [front.handler.failure(500, "broken", "no")])
+    assert client.get("/ping").status_code == 503
+    monkeypatch.undo()
+    assert client.get("/ping").status_code == 200
+
+
+def test_an_unforeseen_error_shows_no_traceback(handler, monkeypatch):
+    def fail(batch):
+        raise RuntimeError("a secret")
+
+    client = front.create(handler).test_client()
+    monkeypatch.setattr(handler, "answer", fail)
+    answer = client.post("/invocations", data=b"x", content_type="image/jpeg")
+    assert (
+        answer.status_code == 500
+        and "secret" not in answer.text
+        and answer.json["error"]["code"] == "internal"
+    )
+
+
+class Context:
+    """The part of multi-model-server's and TorchServe's context that the handler uses."""
+
+    def __init__(self, headers: list[dict]):
+        self.headers, self.statuses, self.types = headers, {}, {}
+
+    def get_request_header(self, index, name):
+        return self.headers[index].get(name)
+
+    def set_response_status(self, code, phrase, index):
+        self.statuses[index] = (code, phrase)
+
+    def set_response_content_type(self, index, value):
+        self.types[index] = value
+
+
+def test_the_model_server_interface(model_folder, monkeypatch):
+    monkeypatch.setenv("SM_MODEL_DIR", str(model_folder))
+    assert handler.handle(None, Context([])) is None
+    jpeg = {"Content-Type": "image/jpeg"}
+    context = Context([{**jpeg, "X-Amzn-SageMaker-Custom-Attributes": "expected=3"}, {}, jpeg])
+    answers = handler.handle([{"body": bytearray(encoded())}, {"body": b"x"}, {"data": encoded()}], context)
+    assert [context.statuses[i] for i in range(3)] == [
+        (200, "OK"),
+        (415, "Unsupported Media Type"),
+        (200, "OK"),
+    ]
+    assert json.loads(answers[0])["expected"] == 3 and json.loads(answers[2])["expected"] is None
+
+
+def test_serving_imports_neither_torch_nor_boto3(model_folder):
+    code = "import sys, containers.serve.front; print([m for m in ('torch', 'boto3') if m in sys.modules])"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=squares.ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
+
+
+def test_the_process_serves_and_ends_on_sigterm(model_folder, tmp_path):
+    port = "18087"
+    environment = {
+        "SM_MODEL_DIR": str(model_folder),
+        "SAGEMAKER_BIND_TO_PORT": port,
+        "BINTALLY_HOST": "127.0.0.1",
+        "PYTHONPATH": str(squares.ROOT),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "containers.serve.front"], env=environment, cwd=tmp_path
+    )
+    try:
+        for _ in range(200):
+            try:
+                assert urllib.request.urlopen(f"http://127.0.0.1:{port}/ping").status == 200
+                break
+            except urllib.error.URLError:
+                time.sleep(0.1)
+        ask = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations", encoded(), {"Content-Type": "image/jpeg"}
+        )
+        assert json.load(urllib.request.urlopen(ask))["count"] in range(1, 6)
+    finally:
+        process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_no_model_is_one_line(tmp_path):
+    environment = {"SM_MODEL_DIR": str(tmp_path), "PYTHONPATH": str(squares.ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-m", "containers.serve.front"], env=environment, capture_output=True, text=True
+    )
+    assert (
+        run.returncode == 1
+        and run.stderr.startswith("error: no model artifact")
+        and "Traceback" not in run.stderr
+    )
+
+
+def test_containers_import_nothing_of_services_or_localcloud():
+    for path in (squares.ROOT / "containers").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else ([a.name for a in node.names] if isinstance(node, ast.Import) else [])
+            )
+            assert not [n for n in names if n.split(".")[0] in ("services", "localcloud")], path

@@ -1,0 +1,100 @@
+"""The parts of training that can be checked without training."""
+
+import pytest
+import torch
+
+from containers.common.errors import DataError, SettingsError
+from containers.train import checkpoint, data, hyperparameters, network
+from containers.train.hyperparameters import Hyperparameters
+from tests import squares
+
+
+def test_hyperparameters_arrive_as_strings():
+    hp = hyperparameters.parse(["--pretrained", "True", "--image-size", "96", "--learning_rate", "1e-3"])
+    assert hp == Hyperparameters(pretrained=True, image_size=96, learning_rate=1e-3)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--flip", "maybe"], ["--epochs", "0"], ["--ema_decay", "1"], ["stray"]]
+)
+def test_bad_hyperparameters_are_refused(arguments):
+    with pytest.raises(SettingsError):
+        hyperparameters.parse(arguments)
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 43, 64])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_an_evaluation_sees_each_photograph_once(length, world):
+    seen = [i for rank in range(world) for batch in data.shard(length, rank, world, 5) for i in batch]
+    assert sorted(seen) == list(range(length))
+
+
+def test_training_batches_are_disjoint_equal_and_another_order_each_epoch():
+    samplers = [data.TrainingBatches(43, 8, rank, 2, seed=1) for rank in range(2)]
+    first = [list(s) for s in samplers]
+    assert [len(b) for b in first] == [5, 5] and all(len(batch) == 4 for b in first for batch in b)
+    seen = [i for b in first for batch in b for i in batch]
+    assert len(seen) == len(set(seen)) == 40
+    for s in samplers:
+        s.start(epoch=1, first_step=0)
+    assert [list(s) for s in samplers] != first
+    samplers[0].start(epoch=0, first_step=3)
+    assert list(samplers[0]) == first[0][3:]
+
+
+def test_one_process_and_two_train_on_the_same_batches():
+    alone = list(data.TrainingBatches(43, 8, 0, 1, seed=1))
+    shared = zip(*(data.TrainingBatches(43, 8, rank, 2, seed=1) for rank in range(2)), strict=True)
+    assert [sorted(batch) for batch in alone] == [sorted(a + b) for a, b in shared]
+
+
+def test_photographs_are_the_same_from_memory_and_from_disk(tmp_path):
+    squares.write(tmp_path, {"train": 12})
+    cached, read = (data.Photographs(tmp_path / "train", 40, megabytes) for megabytes in (64, 0))
+    assert cached.cache is not None and read.cache is None
+    for a, b in zip(cached.__getitems__([3, 0, 11]), read.__getitems__([3, 0, 11]), strict=True):
+        assert torch.equal(a, b)
+    assert a.tolist() == [cached.labels[3], cached.labels[0], cached.labels[11]]
+
+
+def test_a_damaged_photograph_is_named(tmp_path):
+    squares.write(tmp_path, {"train": 12})
+    (tmp_path / "train" / "1" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
+    with pytest.raises(DataError, match=r"broken\.jpg"):
+        data.Photographs(tmp_path / "train", 32, 64)
+
+
+def test_augmentation_is_drawn_for_each_photograph_and_repeatable():
+    photographs = torch.randint(0, 256, (1, 32, 32, 3), dtype=torch.uint8).expand(16, -1, -1, -1)
+    hp = Hyperparameters(flip=True, shift=0.1, brightness=0.3)
+    once, again = (data.augment(photographs, hp, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(once, again) and once.shape == photographs.shape
+    assert once.min() >= 0 and once.max() <= 255
+    assert len({tuple(p.flatten()[:64].tolist()) for p in once}) == 16
+
+
+def test_augmentation_can_be_turned_off():
+    photographs = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8)
+    hp = Hyperparameters(flip=False, shift=0, brightness=0)
+    assert torch.allclose(data.augment(photographs, hp, torch.Generator()), photographs.float(), atol=1e-3)
+
+
+def test_packaged_imagenet_weights_replace_all_but_the_classifier():
+    fresh, pretrained = (
+        network.create(Hyperparameters(architecture="tf_efficientnet_lite0", pretrained=p))
+        for p in (False, True)
+    )
+    same = [
+        name
+        for name, tensor in pretrained.state_dict().items()
+        if tensor.ndim == 4 and torch.equal(tensor, fresh.state_dict()[name])
+    ]
+    assert not same
+    # Real weights turn a photograph into features that differ from unit to unit; random ones hardly do.
+    assert pretrained.eval()(torch.randn(1, 3, 64, 64)).isfinite().all()
+
+
+def test_an_interrupted_checkpoint_leaves_the_earlier_one(tmp_path):
+    checkpoint.save(tmp_path, {"recipe": {"epochs": 1}, "weight": torch.ones(2)})
+    (tmp_path / f"{checkpoint.FILE}.part").write_bytes(b"half")
+    assert checkpoint.load(tmp_path, {"epochs": 1})["weight"].tolist() == [1, 1]

@@ -1,0 +1,198 @@
+"""The trainer on data it can learn: what it leaves behind, and that it stops, resumes and fails properly."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from containers.common import card as cards
+from tests import squares
+
+ACCURACY = re.compile(r"validation_accuracy=([0-9.]+)")
+
+
+def test_it_learns_to_count(trained):
+    _, log = trained
+    assert max(float(x) for x in ACCURACY.findall(log)) > 0.6  # a fifth would be chance
+
+
+def test_the_artifact_is_whole(trained):
+    base, _ = trained
+    card = cards.read(base / "model")
+    assert {p.name for p in (base / "model").iterdir()} == {
+        cards.FILE,
+        cards.FLOAT_GRAPH,
+        cards.SERVED_GRAPH,
+        cards.WEIGHTS,
+        cards.TORCHSCRIPT,
+    }
+    assert card.input_size == [32, 32] and card.classes == [1, 2, 3, 4, 5]
+    assert card.recipe["epochs"] == 6 and card.data["train"] == 400
+    accuracy = card.metrics["validation"]["accuracy"]
+    assert accuracy["low"] < accuracy["value"] < accuracy["high"]
+    assert 0 < card.decision["mismatch_below"] <= card.decision["match_above"] < 1
+
+
+def test_a_finished_job_exports_again_from_its_checkpoint(trained):
+    base, _ = trained
+    before = cards.read(base / "model")
+    log = squares.train(base, "--epochs", "6", "--torchscript", "true", "--learning_rate", "0.003").stdout
+    after = cards.read(base / "model")
+    assert "resumed at epoch 7" in log and "epoch=" not in log.replace("best_epoch=", "")
+    assert after.metrics == before.metrics and after.decision == before.decision
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--epoch", "3"], "unknown hyperparameter epoch"),
+        (["--architecture", "resnet99"], "architecture 'resnet99' is unknown"),
+        (["--precision", "int4"], "must be bf16 or float32"),
+        (["--epochs", "many"], "epochs"),
+        (["--batch_size", "500"], "do not fill one batch of 500"),
+        (["--learning_rate", "1e12", "--precision", "float32", "--epochs", "30"], "lower learning_rate"),
+    ],
+)
+def test_plain_mistakes_are_one_line_and_a_failure_file(tmp_path, arguments, said):
+    run = squares.train(squares.base(tmp_path), *arguments, check=False)
+    assert run.returncode == 1
+    assert said in (tmp_path / "output" / "failure").read_text()
+    assert "Traceback" not in run.stderr and said in run.stderr
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    squares.train(squares.base(tmp_path), "--epochs", "1")
+    run = squares.train(tmp_path, "--epochs", "2", check=False)
+    assert run.returncode == 1 and "another epochs" in run.stderr
+
+
+def launch(base, **hyperparameters: str) -> subprocess.Popen:
+    """The image's entry point under SageMaker's contract, with two training processes."""
+    config = base / "input" / "config"
+    config.mkdir(parents=True)
+    tiny = dict(zip((a.removeprefix("--") for a in squares.TINY[::2]), squares.TINY[1::2], strict=True))
+    (config / "hyperparameters.json").write_text(
+        json.dumps(
+            {
+                **tiny,
+                **hyperparameters,
+                "sagemaker_torch_distributed_enabled": "true",
+                "sagemaker_mpi_num_of_processes_per_host": "2",
+            }
+        )
+    )
+    (config / "resourceconfig.json").write_text(
+        json.dumps(
+            {
+                "current_host": "localhost",
+                "hosts": ["localhost"],
+                "current_instance_type": "ml.m5.xlarge",
+                "current_group_name": "homogeneousCluster",
+                "network_interface_name": "lo",
+            }
+        )
+    )
+    (config / "inputdataconfig.json").write_text(
+        json.dumps({name: {"TrainingInputMode": "File"} for name in ("train", "validation", "manifest")})
+    )
+    log = (base / "log").open("wb")
+    return subprocess.Popen(
+        [squares.TRAIN_PYTHON, "-m", "containers.train.launch"],
+        env={**squares.environment(base), "AWS_REGION": "us-east-1"},
+        stdout=log,
+        stderr=log,
+    )
+
+
+def wait_for(base, text: str, process: subprocess.Popen) -> None:
+    while text not in (base / "log").read_text():
+        assert process.poll() is None, (base / "log").read_text()
+        time.sleep(0.1)
+
+
+def test_sigterm_stops_two_processes_with_a_checkpoint_and_a_reason_then_resumes(tmp_path):
+    process = launch(squares.base(tmp_path, train=400), epochs="200")
+    wait_for(tmp_path, "epoch=2/200", process)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert sum("train.py" in " ".join(p.cmdline()) for p in family) >= 3  # torchrun and two ranks
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) != 0
+    psutil.wait_procs(family, timeout=5)
+    assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    reason = (tmp_path / "output" / "failure").read_text()
+    assert re.match(r"Stopped: stopped by SIGTERM at epoch \d+ of 200, step \d+ of 20; a checkpoint", reason)
+    stopped = int(re.search(r"epoch (\d+)", reason)[1])
+
+    again = subprocess.Popen(
+        process.args,
+        env={**squares.environment(tmp_path), "AWS_REGION": "us-east-1"},
+        stdout=(tmp_path / "log").open("wb"),
+        stderr=subprocess.STDOUT,
+    )
+    wait_for(tmp_path, f"resumed at epoch {stopped}", again)
+    wait_for(tmp_path, f"epoch={stopped}/200", again)
+    again.send_signal(signal.SIGTERM)
+    assert again.wait(60) != 0
+
+
+def test_a_mistake_reaches_the_failure_file_through_the_launcher(tmp_path):
+    process = launch(squares.base(tmp_path), epoch="1")
+    assert process.wait(60) != 0
+    assert (
+        (tmp_path / "output" / "failure")
+        .read_text()
+        .startswith("SettingsError: unknown hyperparameter epoch")
+    )
+
+
+EVALUATION = """
+import json, sys
+from safetensors.torch import load_file
+from containers.common import paths
+from containers.train import data, hyperparameters, network, train
+from containers.train.distributed import world
+hp = hyperparameters.parse(sys.argv[2:])
+with world() as peers:
+    weights = network.create(hp)
+    weights.load_state_dict(load_file(paths.model() / "model.safetensors"))
+    photographs = data.Photographs(paths.channel("validation"), hp.image_size, hp.cache_megabytes)
+    logits, _ = train.predict(weights, photographs, hp, peers)
+    scores = train.evaluate(weights, photographs, hp, peers)
+    if peers.chief:
+        open(sys.argv[1], "w").write(json.dumps({"world": peers.size, "logits": logits.tolist(), **scores}))
+"""
+
+
+def test_two_processes_and_one_give_the_same_evaluation_of_the_same_weights(trained, tmp_path):
+    base, _ = trained
+    script = tmp_path / "evaluation.py"
+    script.write_text(EVALUATION)
+    results = {}
+    for processes in (1, 2):
+        subprocess.run(
+            [
+                squares.TRAIN_PYTHON.with_name("torchrun"),
+                "--nproc_per_node",
+                str(processes),
+                "--master_port",
+                "29511",
+                script,
+                tmp_path / f"{processes}.json",
+                *squares.TINY,
+            ],
+            env=squares.environment(base),
+            check=True,
+            capture_output=True,
+        )
+        results[processes] = json.loads((tmp_path / f"{processes}.json").read_text())
+    one, two = results[1], results[2]
+    assert (one["world"], two["world"]) == (1, 2) and len(one["logits"]) == len(two["logits"]) == 103
+    assert two["accuracy"] == one["accuracy"]
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    for a, b in zip(one["logits"], two["logits"], strict=True):
+        assert b == pytest.approx(a, abs=1e-4)
