@@ -29,8 +29,10 @@ help:  ## list the verbs
 demo: install $(UP)  ## the main job, from photographs to verdicts (SOURCE=folder for real ones)
 	$(SERVICE).demo --source $(SOURCE) $(AWS_FLAG) $(ARGS)
 
-test: install lint  ## every test
-	@$(PYTHON) -m pytest $(ARGS)
+test: install lint  ## every test, each in the environment that it is about
+	@$(PYTHON) -m pytest tests/operator $(ARGS)
+	@$(VENV)/train/bin/python -m pytest tests/train $(ARGS)
+	@$(VENV)/serve/bin/python -m pytest tests/serve $(ARGS)
 
 lint: install  ## style and format
 	@$(VENV)/operator/bin/ruff check . && $(VENV)/operator/bin/ruff format --check .
@@ -82,7 +84,7 @@ $(VENV)/operator/.done: pyproject.toml docker/constraints.txt
 $(VENV)/%/.done: docker/%.requirements.txt docker/constraints.txt
 	@echo "installing the $* image's environment ..." >&2
 	@python3.11 -m venv $(@D)
-	@$(@D)/bin/pip install --quiet --disable-pip-version-check -c docker/constraints.txt -r $< >&2
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check -c docker/constraints.txt -r $< pytest >&2
 	@touch $@
 
 lock:  ## pin what the environments hold now, direct or not, in docker/constraints.txt

@@ -74,13 +74,16 @@ def is_kept(environ: dict, body: bytes) -> bool:
     return not PASSING.match(_action(environ, body))
 
 
+def is_s3(environ: dict) -> bool:
+    """By the signature's scope; what is not signed is S3's, as moto has it."""
+    return "/s3/aws4_request" in environ.get("HTTP_AUTHORIZATION", "/s3/aws4_request")
+
+
 def is_object_request(environ: dict) -> bool:
     """A request of S3 that is about an object, or about several of them, and not about a bucket."""
-    if "/s3/aws4_request" not in environ.get("HTTP_AUTHORIZATION", "/s3/aws4_request"):
-        return False
     _, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
     query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-    return bool(key) or "delete" in query or "uploads" in query or "uploadId" in query
+    return is_s3(environ) and (bool(key) or not query.keys().isdisjoint(("delete", "uploads", "uploadId")))
 
 
 def _action(environ: dict, body: bytes) -> str:

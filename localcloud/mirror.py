@@ -10,9 +10,7 @@ import json
 import shutil
 import sqlite3
 import threading
-import time
 import uuid
-from collections import deque
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -26,8 +24,6 @@ FIELDS = (
     "version_id", "etag", "storage", "encryption", "kms_key_id", "bucket_key_enabled", "is_versioned",
     "checksum_value", "checksum_type", "checksum_parts",
 )  # fmt: skip
-
-READING_SECONDS = 60  # for which a body that was replaced or deleted may still be read by an answer
 
 _this_thread = threading.local()
 
@@ -61,15 +57,14 @@ class Body:
 class Mirror:
     """Safe for threads. ``root`` holds ``index.sqlite`` and ``bodies/``.
 
-    ``lock`` is held from before moto changes an object until ``flush``: moto throws an overwritten
-    body away at once, also one that another thread is still answering for.
+    ``lock`` is held for a whole request: moto shows an object before it is complete, and throws an
+    overwritten one away while another thread may still be reading it.
     """
 
     def __init__(self, root: Path):
         self._bodies = root / "bodies"
         self._bodies.mkdir(parents=True, exist_ok=True)
         self.lock = threading.RLock()
-        self._replaced: deque[tuple[float, Path]] = deque()
         self._index = sqlite3.connect(root / "index.sqlite", check_same_thread=False, isolation_level=None)
         self._index.execute("PRAGMA journal_mode=WAL")
         self._index.execute("PRAGMA synchronous=NORMAL")
@@ -84,8 +79,6 @@ class Mirror:
         with self.lock:
             for bucket, key in sorted(touched):
                 self._save(bucket, key)
-            while self._replaced and self._replaced[0][0] < time.monotonic() - READING_SECONDS:
-                self._replaced.popleft()[1].unlink(missing_ok=True)
 
     def restore(self) -> None:
         """Load every object into the backend, without reading a body."""
@@ -102,7 +95,7 @@ class Mirror:
                     named.add(version["body"])
             s3.buckets[bucket].keys.setlist(key, loaded)
         for path in self._bodies.glob("*/*"):
-            if path.name not in named:  # replaced, or localcloud died before the index named it
+            if path.name not in named:  # written, but localcloud died before the index named it
                 path.unlink()
 
     def _save(self, bucket: str, key: str) -> None:
@@ -118,7 +111,7 @@ class Mirror:
             self._index.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
         old = {version["body"] for version in json.loads(before[0])} if before else set()
         for body in old - {version["body"] for version in versions} - {None}:
-            self._replaced.append((time.monotonic(), self._path(body)))
+            self._path(body).unlink(missing_ok=True)
 
     def _describe(self, version: FakeKey | FakeDeleteMarker) -> dict:
         common = {"version_id": version.version_id, "modified": version.last_modified.isoformat()}

@@ -28,7 +28,9 @@ class Objects:
         self._mirror = disk
 
     def get(self, bucket: str, key: str) -> bytes:
-        return self._find(bucket, key).value
+        """The body; NoSuchObject."""
+        with self._mirror.lock:
+            return self._find(bucket, key).value
 
     def put(self, bucket: str, key: str, body: bytes, content_type: str = "binary/octet-stream") -> None:
         with self._mirror.lock:
@@ -95,8 +97,5 @@ class Objects:
 
     def _copy(self, bucket: str, key: str, path: Path) -> None:
         """A copy, never a link: what runs may change its files in place, and S3 must not change."""
-        found = self._find(bucket, key)
-        if isinstance(found._value_buffer, mirror.Body):
-            shutil.copyfile(found._value_buffer.path, path)
-        else:  # uploaded by a request that has not been answered yet
-            path.write_bytes(found.value)
+        with self._mirror.lock:
+            shutil.copyfile(self._find(bucket, key)._value_buffer.path, path)

@@ -58,20 +58,18 @@ class Durable:
 
     def __call__(self, environ: dict, start_response):
         transport.for_moto(environ)
-        kept, body, changing = False, b"", nullcontext()
+        kept, body = False, b""
         if not journal.is_object_request(environ):
             body = environ["wsgi.input"].read()
             environ["wsgi.input"] = io.BytesIO(body)
             kept = journal.is_kept(environ, body)
-        elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            changing = self._mirror.lock
         answered = []
 
         def started(status: str, headers, exc_info=None):
             answered.append((status, headers))
             return lambda data: None
 
-        with changing:
+        with self._mirror.lock if journal.is_s3(environ) else nullcontext():
             try:
                 chunks = self._moto(environ, started)
             except NotImplementedError as error:

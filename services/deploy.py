@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from botocore.exceptions import ClientError
 from rich.console import Console
@@ -174,10 +175,8 @@ def delete(aws: Aws) -> dict:
         )
         sagemaker.delete_endpoint_config(EndpointConfigName=document["EndpointConfigName"])
         sagemaker.delete_model(ModelName=document["EndpointConfigName"])
-    try:
+    with suppress(lambda_.exceptions.ResourceNotFoundException):
         lambda_.delete_function(FunctionName=settings.function)
-    except lambda_.exceptions.ResourceNotFoundException:
-        pass
     print(f"deleted   endpoint {settings.endpoint} and function {settings.function}")
     return {}
 

@@ -53,17 +53,21 @@ def from_event(event: dict) -> tuple[bytes, str, object]:
         raise Refused(422, "bad_request", "give exactly one of image (base64) and s3_uri")
     if "s3_uri" in event:
         return json.dumps({"s3_uri": event["s3_uri"]}).encode(), "application/json", event.get("expected")
-    try:
-        photograph = base64.b64decode(event["image"], validate=True)
-    except (binascii.Error, TypeError, ValueError):
-        raise Refused(400, "bad_base64", "image is not base64") from None
+    photograph = _decoded(event["image"])
     return photograph, kind_of(photograph), event.get("expected")
+
+
+def _decoded(text) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        raise Refused(400, "bad_base64", "the photograph is not base64") from None
 
 
 def from_proxy(event: dict) -> tuple[bytes, str, object]:
     """The same from an API Gateway proxy event; ``expected`` may be a query parameter."""
     body = event.get("body") or ""
-    body = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
+    body = _decoded(body) if event.get("isBase64Encoded") else body.encode()
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     expected = (event.get("queryStringParameters") or {}).get("expected")
     if expected is not None and expected.isascii() and expected.isdigit():
