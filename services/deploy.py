@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     if flags.delete:
         return delete(aws)
     model = flags.model or jobs.newest_model(aws)
-    name = jobs.name("model")
+    name = jobs.name(settings.endpoint)
     print(f"endpoint  {settings.endpoint}\nmodel     {model}")
     create_configuration(aws, name, model, flags)
     document = put_endpoint(aws, name)
@@ -167,14 +167,17 @@ def put_function(aws: Aws) -> None:
 def delete(aws: Aws) -> dict:
     """Delete what ``deploy`` created; what is already gone is no error. Captured data stays."""
     sagemaker, lambda_, settings = aws.client("sagemaker"), aws.client("lambda"), aws.settings
-    document = describe_endpoint(aws)
-    if document:
+    if describe_endpoint(aws):
         sagemaker.delete_endpoint(EndpointName=settings.endpoint)
         sagemaker.get_waiter("endpoint_deleted").wait(
             EndpointName=settings.endpoint, WaiterConfig={"Delay": 2}
         )
-        sagemaker.delete_endpoint_config(EndpointConfigName=document["EndpointConfigName"])
-        sagemaker.delete_model(ModelName=document["EndpointConfigName"])
+    pages = sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=settings.endpoint)
+    names = [config["EndpointConfigName"] for page in pages for config in page["EndpointConfigs"]]
+    for name in names:
+        if jobs.is_name(name, settings.endpoint):  # a name may only begin like that of another endpoint
+            sagemaker.delete_endpoint_config(EndpointConfigName=name)
+            sagemaker.delete_model(ModelName=name)
     with suppress(lambda_.exceptions.ResourceNotFoundException):
         lambda_.delete_function(FunctionName=settings.function)
     print(f"deleted   endpoint {settings.endpoint} and function {settings.function}")

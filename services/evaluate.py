@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     console.target(aws, flags.aws)
     data = (flags.data or jobs.newest_dataset(settings.local)["s3_uri"]).rstrip("/")
     model = flags.model or jobs.newest_model(aws)
-    job = jobs.name("evaluate")
+    job = jobs.name(jobs.EVALUATION)
     output = f"s3://{aws.default_bucket()}/{settings.prefix}/evaluation/{job}"
     aws.client("sagemaker").create_processing_job(**request(aws, job, model, data, output))
     print(f"processing job  {job}\nmodel           {model}\ndata            {data}")

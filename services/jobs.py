@@ -1,6 +1,7 @@
 """Starting a SageMaker job, following its log, and waiting for its end."""
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,14 +12,21 @@ from containers.common.errors import ServiceError, SettingsError
 from services import console
 from services.aws import Aws
 
+TRAINING = "bintally-train"  # what our training jobs' names begin with
+EVALUATION = "bintally-evaluate"
 POLL = 1.0  # seconds between questions; SageMaker itself changes a status no faster
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"
 
 
-def name(kind: str) -> str:
-    """A job's name: unique to the millisecond, and in the order of time when sorted."""
-    return f"bintally-{kind}-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S-%f}"[:-3]
+def name(prefix: str) -> str:
+    """A name unique to the millisecond, and in the order of time when sorted."""
+    return f"{prefix}-{datetime.now(UTC):%Y-%m-%d-%H-%M-%S-%f}"[:-3]
+
+
+def is_name(text: str, prefix: str) -> bool:
+    """Whether ``name(prefix)`` can have made this name."""
+    return bool(re.fullmatch(rf"{re.escape(prefix)}-\d{{4}}(-\d\d){{5}}-\d{{3}}", text))
 
 
 def newest_dataset(local: Path) -> dict:
@@ -37,7 +45,7 @@ def newest_model(aws: Aws) -> str:
     """S3 address of the artifact of the last training job of ours that completed."""
     sagemaker = aws.client("sagemaker")
     listed = sagemaker.list_training_jobs(
-        NameContains="bintally-train-",
+        NameContains=f"{TRAINING}-",
         StatusEquals="Completed",
         SortBy="CreationTime",
         SortOrder="Descending",

@@ -69,7 +69,7 @@ def ask(aws: Aws, photograph: str, expected: int | None) -> dict:
 
 
 def table(rows: list[tuple[str, dict]], truth: list[str] | None = None) -> Table:
-    """photograph, recorded, counted, confidence, verdict and, where it is known, what the record really is."""
+    """photograph, recorded, counted, confidence, verdict and, where known, what the record really is."""
     shown = Table()
     shown.add_column("photograph")
     for heading in ("recorded", "counted", "confidence"):

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     aws = Aws(settings)
     console.target(aws, flags.aws)
     data = (flags.data or jobs.newest_dataset(settings.local)["s3_uri"]).rstrip("/")
-    job = jobs.name("train")
+    job = jobs.name(jobs.TRAINING)
     aws.client("sagemaker").create_training_job(**request(aws, job, data, hyperparameters, flags))
     print(f"training job  {job}\ndata          {data}")
     if flags.no_wait:

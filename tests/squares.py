@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from containers.common import manifest
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 TRAIN_PYTHON = ROOT / ".local" / "venv" / "train" / "bin" / "python"
 TINY = ["--architecture", "resnet10t", "--image_size", "32", "--batch_size", "20", "--warmup_epochs", "0.5"]
 

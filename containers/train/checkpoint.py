@@ -1,6 +1,5 @@
 """One checkpoint file, replaced atomically, that a later job resumes from."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ def save(folder: Path, state: dict) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{FILE}.part"
     torch.save(state, part)
-    os.replace(part, folder / FILE)
+    part.replace(folder / FILE)
     return folder / FILE
 
 
@@ -32,6 +31,6 @@ def load(folder: Path, recipe: dict) -> dict | None:
     differing = sorted(k for k in recipe if state["recipe"].get(k) != recipe[k])
     if differing:
         raise ModelError(
-            f"{path} was trained with another {', '.join(differing)}; use the same or an empty checkpoint location"
+            f"{path} was trained with another {', '.join(differing)}; use the same, or an empty place"
         )
     return state

@@ -112,7 +112,7 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def float_graph(counter: Counter, size: int, path: Path) -> None:
-    """Export by PyTorch's dynamo exporter: its graph quantises to a faster one than the tracing exporter's."""
+    """Export by the dynamo exporter: its graph quantises to a faster one than the tracing exporter's."""
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from containers.serve import front, handler
-from tests import squares
+from tests import ROOT
 from tests.serve.test_requests import encoded
 
 
@@ -101,9 +101,7 @@ def test_the_model_server_interface(model_folder, monkeypatch):
 
 def test_serving_imports_neither_torch_nor_boto3(model_folder):
     code = "import sys, containers.serve.front; print([m for m in ('torch', 'boto3') if m in sys.modules])"
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=squares.ROOT, capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 
@@ -113,7 +111,7 @@ def test_the_process_serves_and_ends_on_sigterm(model_folder, tmp_path):
         "SM_MODEL_DIR": str(model_folder),
         "SAGEMAKER_BIND_TO_PORT": port,
         "BINTALLY_HOST": "127.0.0.1",
-        "PYTHONPATH": str(squares.ROOT),
+        "PYTHONPATH": str(ROOT),
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "containers.serve.front"], env=environment, cwd=tmp_path
@@ -135,7 +133,7 @@ def test_the_process_serves_and_ends_on_sigterm(model_folder, tmp_path):
 
 
 def test_no_model_is_one_line(tmp_path):
-    environment = {"SM_MODEL_DIR": str(tmp_path), "PYTHONPATH": str(squares.ROOT)}
+    environment = {"SM_MODEL_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
         [sys.executable, "-m", "containers.serve.front"], env=environment, capture_output=True, text=True
     )
@@ -147,7 +145,7 @@ def test_no_model_is_one_line(tmp_path):
 
 
 def test_containers_import_nothing_of_services_or_localcloud():
-    for path in (squares.ROOT / "containers").rglob("*.py"):
+    for path in (ROOT / "containers").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = (
                 [node.module or ""]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from localcloud.settings import PROJECT
-from tests.test_localcloud_endpoints import SERVER, variant
+from tests.operator.test_localcloud_endpoints import SERVER, variant
 
 REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 ROLE = "arn:aws:iam::123456789012:role/any"

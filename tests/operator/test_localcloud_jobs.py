@@ -11,7 +11,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import ACCOUNT_ROLE, Cloud, eventually, gone
+from tests.operator.conftest import ACCOUNT_ROLE, Cloud, eventually, gone
 
 TRAIN = """
     import json, os, pathlib

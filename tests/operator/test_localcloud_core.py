@@ -12,7 +12,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import ACCOUNT_ROLE, Cloud, eventually, gone
+from tests.operator.conftest import ACCOUNT_ROLE, Cloud, eventually, gone
 
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
 ODD_KEYS = (

@@ -13,8 +13,8 @@ import pytest
 from containers.common import manifest, splitting
 from containers.common.errors import DataError
 from containers.common.manifest import Row
+from tests import ABID, ROOT
 
-ABID = Path(__file__).resolve().parents[2] / "shared" / "data" / "abid"
 real = pytest.mark.skipif(not ABID.exists(), reason="the real photographs are not here")
 
 A, B = frozenset({"A", "X"}), frozenset({"B", "X"})
@@ -176,7 +176,7 @@ def test_the_real_split_depends_on_neither_order_nor_process(bins):
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         env={**os.environ, "PYTHONHASHSEED": "12345"},
     )
     assert json.loads(done.stdout) == sides

@@ -23,8 +23,8 @@ from containers.common.errors import DataError, SettingsError
 from services import console, data
 from services.aws import Aws
 from services.settings import Settings
+from tests import ROOT
 
-ROOT = Path(__file__).parents[1]
 BUCKET = "sagemaker-us-east-1-123456789012"
 
 
