@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         "counts": built.counts,
         "set_aside": len(built.set_aside),
         "s3_uri": None if flags.no_upload else upload(aws, built),
+        "account": None if flags.no_upload else aws.account,
         "seed": flags.seed,
         "source": flags.source,
     }

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     settings = Settings.load(flags)
     aws = Aws(settings)
     console.target(aws, flags.aws)
-    data = (flags.data or jobs.newest_dataset(settings.local)["s3_uri"]).rstrip("/")
+    data = (flags.data or jobs.newest_dataset(aws)).rstrip("/")
     model = flags.model or jobs.newest_model(aws)
     job = jobs.name(jobs.EVALUATION)
     output = f"s3://{aws.default_bucket()}/{settings.prefix}/evaluation/{job}"

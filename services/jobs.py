@@ -4,7 +4,6 @@ import json
 import re
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 from botocore.exceptions import ClientError
 
@@ -29,16 +28,21 @@ def is_name(text: str, prefix: str) -> bool:
     return bool(re.fullmatch(rf"{re.escape(prefix)}-\d{{4}}(-\d\d){{5}}-\d{{3}}", text))
 
 
-def newest_dataset(local: Path) -> dict:
-    """What ``data`` uploaded last from this machine; raises SettingsError where it never did."""
-    files = sorted(
-        (local / "data").glob("*/dataset.json"), key=lambda path: path.stat().st_mtime, reverse=True
-    )
+def newest_dataset(aws: Aws) -> str:
+    """S3 address of what ``data`` uploaded last, from this machine to this account.
+
+    Raises SettingsError where it never did.
+    """
+    folder = aws.settings.local / "data"
+    files = sorted(folder.glob("*/dataset.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for file in files:
         document = json.loads(file.read_text())
-        if document["s3_uri"]:
-            return document
-    raise SettingsError("no uploaded data set: run 'make data' first, or name one with --data s3://…")
+        if document["account"] == aws.account:
+            return document["s3_uri"]
+    raise SettingsError(
+        f"nothing was uploaded to account {aws.account} from here: run 'make data' first, "
+        "or name a data set with --data s3://…"
+    )
 
 
 def newest_model(aws: Aws) -> str:

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     hyperparameters = read_recipe(flags.recipe) | dict(_pair(text) for text in flags.hyperparameters)
     aws = Aws(settings)
     console.target(aws, flags.aws)
-    data = (flags.data or jobs.newest_dataset(settings.local)["s3_uri"]).rstrip("/")
+    data = (flags.data or jobs.newest_dataset(aws)).rstrip("/")
     job = jobs.name(jobs.TRAINING)
     aws.client("sagemaker").create_training_job(**request(aws, job, data, hyperparameters, flags))
     print(f"training job  {job}\ndata          {data}")

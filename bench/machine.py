@@ -1,0 +1,44 @@
+"""What a figure was measured on: the first columns of every table in this folder."""
+
+import csv
+import os
+import platform
+import subprocess
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def describe(*packages: str) -> dict[str, str]:
+    """Date, commit, processor, cores, and the versions of the packages that matter to the figure."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
+    versions = []
+    for name in packages:
+        try:
+            versions.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            versions.append(f"{name} absent")
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    return {
+        "date": date.today().isoformat(),
+        "commit": commit,
+        "machine": f"{model}, {len(os.sched_getaffinity(0))} cores",
+        "versions": "; ".join([f"Python {platform.python_version()}", *versions]),
+    }
+
+
+def write(name: str, rows: list[dict], *packages: str) -> Path:
+    """Replace ``bench/<name>.csv`` by these rows, each with the machine behind it."""
+    about = describe(*packages)
+    path = ROOT / "bench" / f"{name}.csv"
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=[*rows[0], *about], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, **about} for row in rows)
+    print(f"written to {path}")
+    return path
