@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 
 from containers.common.errors import ServiceError, SettingsError
@@ -70,7 +71,7 @@ def ask(aws: Aws, photograph: str, expected: int | None) -> dict:
 
 def table(rows: list[tuple[str, dict]], truth: list[str] | None = None) -> Table:
     """photograph, recorded, counted, confidence, verdict and, where known, what the record really is."""
-    shown = Table()
+    shown = Table(box=box.SIMPLE_HEAD)
     shown.add_column("photograph")
     for heading in ("recorded", "counted", "confidence"):
         shown.add_column(heading, justify="right")

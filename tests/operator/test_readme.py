@@ -1,0 +1,162 @@
+"""Every command of the README is run, as it is written, but for the names that a reader fills in."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from containers.common import synthetic
+from tests import ROOT
+from tests.operator.conftest import Cloud
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)]
+TABLE = re.findall(r"^\| .* \| `(make .*?)`.*\|$", README, re.MULTILINE)
+IN_CI = {"make demo", "make test", "make demo SOURCE=../shared/data/abid"}  # .ci/run runs these whole
+TINY = "epochs=1 image_size=32 batch_size=16"  # appended: the last value of a hyperparameter counts
+pytestmark = pytest.mark.training
+
+
+class Shell:
+    """A reader's terminal in the repository, with a localcloud and a work folder of its own."""
+
+    def __init__(self, folder: Path):
+        self.cloud = Cloud(folder / "cloud")
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "BINTALLY_", "MAKE"))},
+            **{k: v for k, v in self.cloud.environment.items() if k.startswith("LOCALCLOUD_")},
+            "BINTALLY_LOCAL": str(folder / "local"),
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        self.bins = folder / "bins"
+        synthetic.render_dataset(self.bins, 220, seed=7, workers=2)
+        listed = json.loads((self.bins / "file_list.json").read_text())
+        extra = {count: [names.pop()] for count, names in listed.items()}
+        (self.bins / "file_list.json").write_text(json.dumps(listed))
+        (self.bins / "extra_list.json").write_text(json.dumps(extra))
+
+    def __call__(self, *lines: str, **variables: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            ["bash", "-euc", "\n".join(lines)],
+            cwd=ROOT,
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory):
+    shell = Shell(tmp_path_factory.mktemp("readme"))
+    assert shell("make up").returncode == 0
+    yield shell
+    shell("make down")
+
+
+def commands() -> list[str]:
+    return [line for block in BLOCKS for line in block] + TABLE
+
+
+def test_the_two_commands_come_first_and_ci_runs_them():
+    assert BLOCKS[0] == ["make demo", "make test"]
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "\nmake test\n" in script and "\nmake demo\n" in script
+    assert "photographs=../shared/data/abid" in script and 'make demo SOURCE="$photographs"' in script
+
+
+def test_every_command_is_run_somewhere():
+    tested = IN_CI | set(BLOCKS[2]) | set(BLOCKS[3]) | set(TABLE)
+    assert set(commands()) == tested and len(TABLE) == 7
+
+
+def test_one_step_at_a_time(shell):
+    photograph = shell.bins / "bin-images" / "00001.jpg"
+    done = shell(*(line.replace("bin.jpg", str(photograph)) for line in BLOCKS[2]))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert photograph.name in done.stdout and "localcloud is stopped" in done.stdout
+
+
+def test_the_aws_cli(shell):
+    assert shell("make up", "make data SOURCE=" + str(shell.bins)).returncode == 0
+    done = shell(*BLOCKS[3])
+    assert done.returncode == 0, done.stderr
+    assert "TrainingJobSummaries" in done.stdout and "sagemaker-us-east-1" in done.stdout
+
+
+@pytest.mark.parametrize("command", [c for c in TABLE if c.startswith("make train")])
+def test_ways_to_train(shell, command):
+    command = command.replace("s3://bucket", "s3://sagemaker-us-east-1-123456789012")
+    tiny = re.sub(r'"$', f' {TINY}"', command)
+    twice = "checkpoints" in command
+    assert shell("make data SOURCE=" + str(shell.bins)).returncode == 0
+    for again in range(1 + twice):
+        done = shell(tiny)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "model.tar.gz" in done.stdout and ("resumed at epoch 2" in done.stdout) == bool(again)
+
+
+def test_data_with_extras(shell):
+    [command] = [c for c in TABLE if "--use-extra" in c]
+    done = shell(command.replace("SOURCE=folder", f"SOURCE={shell.bins}"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_data_from_the_public_bucket(shell):
+    """The bucket is localcloud's own, filled as the public one is."""
+    [command] = [c for c in TABLE if "SOURCE=abid" in c]
+    listed = json.loads((shell.bins / "file_list.json").read_text())
+    few = {count: names[:4] for count, names in listed.items()}
+    (shell.bins / "few.json").write_text(json.dumps(few))
+    s3 = shell.cloud.client("s3")
+    s3.create_bucket(Bucket="aft-vbi-pds")
+    for name in (Path(name).stem for names in few.values() for name in names):
+        for key in (f"bin-images/{name}.jpg", f"metadata/{name}.json"):
+            s3.upload_file(str(shell.bins / key), "aft-vbi-pds", key)
+    done = shell(
+        command.replace("file_list.json", str(shell.bins / "few.json")),
+        ABID_ENDPOINT_URL=shell.cloud.settings.url,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "20" in done.stdout and "set aside    0" in done.stdout
+
+
+def test_aws_without_credentials_is_one_line(shell):
+    [command] = [c for c in TABLE if "CLOUD=aws" in c]
+    done = shell(command)
+    assert done.returncode != 0 and "error: no AWS credentials" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_make_lists_every_verb(shell):
+    listed = shell("make").stdout
+    rules = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert rules and all(re.search(rf"make {verb}\s+\S", listed) for verb in rules)
+    assert all(verb in listed for verb in re.findall(r"make ([a-z]+)", " ".join(commands())))
+
+
+def test_an_options_list_is_one_argument_away(shell):
+    assert "--processes" in shell("make train ARGS=--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("tool", "said"), [("python3.11", "python3.11"), ("cc", "gcc"), ("git", "install git")]
+)
+def test_a_missing_prerequisite_is_named_with_its_cure(shell, tmp_path, tool, said):
+    here = tmp_path / "bin"
+    here.mkdir()
+    for name in {"bash", "sh", "make", "printf", "python3.11", "cc", "git", "grep", "sed", "awk"} - {tool}:
+        target = {"python3.11": getattr(sys, "_base_executable", sys.executable)}.get(name) or shutil.which(
+            name
+        )
+        (here / name).symlink_to(target)
+    done = shell("make prerequisites", PATH=str(here))
+    assert done.returncode != 0 and said in done.stderr and "apt-get install" in done.stderr
