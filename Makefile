@@ -6,6 +6,7 @@ ARGS ?=#            more arguments for the script of the verb
 VENV := .local/venv
 PYTHON := $(VENV)/operator/bin/python
 IMAGES := train serve function
+comma := ,
 
 ifeq ($(CLOUD),local)
   # The only place that knows what CLOUD means: the standard AWS environment, or this one.
@@ -76,15 +77,15 @@ clean: down  ## stop localcloud and delete everything it keeps, but not the envi
 install: prerequisites $(VENV)/operator/.done $(IMAGES:%=$(VENV)/%/.done)  ## create the virtual environments
 
 $(VENV)/operator/.done: pyproject.toml docker/constraints.txt
-	@echo "installing the operator's environment ..." >&2
+	@echo "installing the operator's environment (half a minute) ..." >&2
 	@python3.11 -m venv $(@D)
-	@$(@D)/bin/pip install --quiet --disable-pip-version-check -c docker/constraints.txt '.[test]' >&2
+	@$(@D)/bin/pip install -qq --disable-pip-version-check -c docker/constraints.txt '.[test]' >&2
 	@touch $@
 
 $(VENV)/%/.done: docker/%.requirements.txt docker/constraints.txt
-	@echo "installing the $* image's environment ..." >&2
+	@echo "installing the $* image's environment $(if $(filter train,$*),(torch$(comma) a minute or two) ,) ..." >&2
 	@python3.11 -m venv $(@D)
-	@$(@D)/bin/pip install --quiet --disable-pip-version-check -c docker/constraints.txt -r $< pytest >&2
+	@$(@D)/bin/pip install -qq --disable-pip-version-check -c docker/constraints.txt -r $< pytest >&2
 	@touch $@
 
 lock:  ## pin what the environments hold now, direct or not, in docker/constraints.txt

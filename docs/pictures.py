@@ -1,8 +1,9 @@
 """Draws the README's two pictures from what the last 'make demo' left in .local.
 
-    .local/venv/operator/bin/python docs/pictures.py
+.local/venv/operator/bin/python docs/pictures.py
 """
 
+import io
 import json
 import re
 import sys
@@ -21,7 +22,7 @@ COLUMNS, ROWS, CELL = 6, 2, (240, 170)
 
 def demo(summary: dict, target: Path) -> None:
     """The table of verdicts as a terminal shows it."""
-    terminal = Console(record=True, width=76, file=Path("/dev/null").open("w"))
+    terminal = Console(record=True, width=76, file=io.StringIO())
     predictions = summary["predictions"]
     truth = ["right" if p["record_is_right"] else f"wrong: {p['true']}" for p in predictions]
     terminal.print(predict.table([(p["photograph"], p) for p in predictions], truth))
@@ -43,15 +44,14 @@ def sheet(photographs: list[Path], target: Path) -> None:
     for index, path in enumerate(photographs[: COLUMNS * ROWS]):
         image = Image.open(path)
         image.thumbnail((CELL[0] - 6, CELL[1] - 6))
-        column, row = index % COLUMNS, index // COLUMNS
-        place = (column * CELL[0] + (CELL[0] - image.width) // 2, row * CELL[1] + (CELL[1] - image.height) // 2)
-        picture.paste(image, place)
+        left, top = index % COLUMNS * CELL[0], index // COLUMNS * CELL[1]
+        picture.paste(image, (left + (CELL[0] - image.width) // 2, top + (CELL[1] - image.height) // 2))
     picture.save(target, quality=80)
 
 
 def main() -> None:
     docs = ROOT / "docs"
-    summary = json.loads(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / ".local/demo/summary.json").read_text())
+    summary = json.loads((ROOT / ".local/demo/summary.json").read_text())
     assert summary["source"] == "synthetic", "real photographs are not ours to publish"
     demo(summary, docs / "demo.svg")
     sheet(sorted((ROOT / ".local/data/synthetic-0/raw/bin-images").glob("*.jpg")), docs / "synthetic.jpg")

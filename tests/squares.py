@@ -33,13 +33,22 @@ def write(data: Path, sizes: dict[str, int]) -> Path:
             count, name = index % 5 + 1, f"{split}{index:05}"
             path = data / split / str(count) / f"{name}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            image = photograph(count, seed=len(rows))
-            image.save(path, quality=90)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            rows.append(manifest.Row(name, count, split, name, image.width, image.height, digest))
-    (data / "manifest").mkdir(parents=True, exist_ok=True)
-    manifest.write(data / "manifest" / manifest.FILE, rows)
+            photograph(count, seed=len(rows)).save(path, quality=90)
+            rows.append((name, count, split))
+    write_manifest(data, rows)
     return data
+
+
+def write_manifest(data: Path, rows: list[tuple[str, int, str]]) -> None:
+    """(name, count, split) of photographs that lie below ``data``, each a bin of its own."""
+    records = []
+    for name, count, split in rows:
+        path = data / split / str(count) / f"{name}.jpg"
+        width, height = Image.open(path).size
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        records.append(manifest.Row(name, count, split, name, width, height, digest))
+    (data / "manifest").mkdir(parents=True, exist_ok=True)
+    manifest.write(data / "manifest" / manifest.FILE, records)
 
 
 def base(folder: Path, train: int = 100, validation: int = 43) -> Path:

@@ -21,6 +21,8 @@ def create(hp: Hyperparameters) -> nn.Module:
     if not timm.is_model(hp.architecture):
         raise SettingsError(f"architecture {hp.architecture!r} is unknown to timm {timm.__version__}")
     options = {"num_classes": len(CLASSES), "drop_rate": hp.drop_rate}
+    if timm.get_pretrained_cfg(hp.architecture).fixed_input_size:  # transformers that must know it
+        options["img_size"] = hp.image_size
     if not hp.pretrained:
         return timm.create_model(hp.architecture, pretrained=False, **options)
     if hp.architecture.split(".")[0] == "tf_efficientnet_lite0":
