@@ -29,7 +29,7 @@ class Card:
     created: str
     classes: list[int]
     input_size: list[int]
-    resize: list[list]
+    resize: list[dict]
     data: dict
     recipe: dict
     metrics: dict

@@ -9,9 +9,11 @@ from containers.common.errors import BinTallyError
 
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG"}
 MAX_PIXELS = 40_000_000  # a larger photograph is refused before it is decoded
-# Whatever came from the camera is first squashed to the size at which the public photographs are
-# commonly kept, so that a full-size photograph and its small copy reach the network as the same pixels.
-COMMON_SIZE = (224, 224)
+# The public photographs are commonly kept as copies squashed to this size and compressed again, and such
+# copies are what networks are trained on. A photograph of any other size is first made into one: it then
+# reaches the network as the same pixels, compression and all, as its copy would.
+COPY_SIZE = (224, 224)
+COPY_QUALITY = 75
 
 Image.MAX_IMAGE_PIXELS = None  # our own, lower limit is checked in ``decode``
 
@@ -40,18 +42,27 @@ def decode(data: bytes) -> Image.Image:
         raise PhotographError(f"the photograph is damaged: {error}") from None
 
 
-def resize_rule(input_size: tuple[int, int]) -> list[list]:
-    """The steps ``[height, width, filter]`` from a photograph of any size to ``input_size``."""
-    steps = [COMMON_SIZE] if tuple(input_size) == COMMON_SIZE else [COMMON_SIZE, input_size]
-    return [[height, width, "bicubic"] for height, width in steps]
+def resize_rule(input_size: tuple[int, int]) -> list[dict]:
+    """The steps from a photograph of any size to ``input_size`` (height, width)."""
+    steps = [_step(COPY_SIZE) | {"jpeg_quality": COPY_QUALITY}]
+    return steps if tuple(input_size) == COPY_SIZE else [*steps, _step(input_size)]
 
 
-def resize(image: Image.Image, rule: list[list]) -> np.ndarray:
-    """Apply a resize rule. Aspect is not kept: a crop could remove an item.
+def _step(size: tuple[int, int]) -> dict:
+    return {"height": size[0], "width": size[1], "filter": "bicubic"}
 
-    Returns: uint8 ``[height, width, 3]``.
+
+def resize(image: Image.Image, rule: list[dict]) -> np.ndarray:
+    """Apply a resize rule; a step is skipped where the image has its size already.
+
+    Aspect is not kept: a crop could remove an item. Returns: uint8 ``[height, width, 3]``.
     """
-    for height, width, name in rule:
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling[name.upper()])
+    for step in rule:
+        if image.size == (step["width"], step["height"]):
+            continue
+        image = image.resize((step["width"], step["height"]), Image.Resampling[step["filter"].upper()])
+        if quality := step.get("jpeg_quality"):
+            stream = io.BytesIO()
+            image.save(stream, "JPEG", quality=quality)
+            image = Image.open(stream)
     return np.asarray(image, dtype=np.uint8)

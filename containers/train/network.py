@@ -23,19 +23,25 @@ def create(hp: Hyperparameters) -> nn.Module:
     options = {"num_classes": len(CLASSES), "drop_rate": hp.drop_rate}
     if timm.get_pretrained_cfg(hp.architecture).fixed_input_size:  # transformers that must know it
         options["img_size"] = hp.image_size
-    if not hp.pretrained:
-        return timm.create_model(hp.architecture, pretrained=False, **options)
-    if hp.architecture.split(".")[0] == "tf_efficientnet_lite0":
-        network = timm.create_model(hp.architecture, pretrained=False, **options)
-        _load_packaged_lite0(network)
-        return network
+    packaged = hp.pretrained and hp.architecture.split(".")[0] == "tf_efficientnet_lite0"
     try:
-        return timm.create_model(hp.architecture, pretrained=True, **options)
-    except Exception as error:  # the hub's client raises many types
+        network = timm.create_model(hp.architecture, pretrained=hp.pretrained and not packaged, **options)
+    except Exception as error:  # timm's builders and the hub's client raise many types
+        if not hp.pretrained:
+            raise SettingsError(f"{hp.architecture} cannot be built at {hp.image_size} px: {error}") from None
         raise SettingsError(
             f"no pretrained weights for {hp.architecture}: {error}; use pretrained=false, or "
             "tf_efficientnet_lite0, whose weights are installed with the image"
         ) from None
+    if packaged:
+        _load_packaged_lite0(network)
+    # Some of timm's initialisations scale a classifier by its number of classes; with five, the first
+    # logits are so large that the first epoch goes into making them small again.
+    classifier = network.get_classifier()
+    if isinstance(classifier, nn.Linear):
+        nn.init.normal_(classifier.weight, std=0.01)
+        nn.init.zeros_(classifier.bias)
+    return network
 
 
 def _load_packaged_lite0(network: nn.Module) -> None:
