@@ -116,7 +116,7 @@ def further(summary: dict, target: Path, flags: argparse.Namespace) -> None:
         ("make status", "what is running"),
         ("make predict IMAGE=bin.jpg EXPECTED=3", "ask about a photograph of yours"),
         ('eval "$(make -s env)"', "point this shell, the AWS CLI or boto3 at it, then for example"),
-        (f"aws logs tail {jobs.TRAINING_LOGS} --since 1d", "the training log"),
+        (f"aws logs describe-log-streams --log-group-name {jobs.TRAINING_LOGS}", "the logs of training"),
         (f"aws sagemaker describe-endpoint --endpoint-name {summary['endpoint']}", "the endpoint"),
         ("make down", "stop it all; 'make up' brings it back"),
     ):
