@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import (
@@ -37,8 +38,8 @@ def add_aws_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def target(aws: Aws, allow_aws: bool) -> None:
-    """Print where calls will go. Call it before anything else reaches AWS.
+def target(aws: Aws, allow_aws: bool, stream: TextIO | None = None) -> None:
+    """Print where calls will go, to stdout or ``stream``. Call it before anything else reaches AWS.
 
     Raises SettingsError when that is AWS itself and ``allow_aws`` (the flag ``--aws``) is not given, or
     when the flag is given and something points elsewhere.

@@ -3,6 +3,7 @@
 import argparse
 import base64
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """Returns the answers, in the order of the photographs."""
     flags = parser().parse_args(arguments)
     aws = Aws(Settings.load(flags))
-    if not flags.json:  # what is printed then is for a program
-        console.target(aws, flags.aws)
+    console.target(aws, flags.aws, sys.stderr if flags.json else None)  # JSON is for a program
     answers = [ask(aws, photograph, flags.expected) for photograph in flags.photographs]
     if flags.json:
         for answer in answers:
