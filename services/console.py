@@ -49,11 +49,11 @@ def target(aws: Aws, allow_aws: bool, stream: TextIO | None = None) -> None:
             f"--aws, but this shell points at {aws.endpoint_url}: unset AWS_ENDPOINT_URL and its credentials"
         )
     if aws.endpoint_url:
-        print(f"target: localcloud at {aws.endpoint_url}", flush=True)
+        print(f"target: localcloud at {aws.endpoint_url}", file=stream, flush=True)
     elif allow_aws:
-        print(f"target: AWS account {aws.account}, region {aws.region}", flush=True)
+        print(f"target: AWS account {aws.account}, region {aws.region}", file=stream, flush=True)
     else:
-        print(f"target: AWS itself, region {aws.region}", flush=True)
+        print(f"target: AWS itself, region {aws.region}", file=stream, flush=True)
         raise SettingsError(
             "nothing is created on AWS itself unless asked: add --aws,"
             ' or use localcloud: make up && eval "$(make -s env)"'
