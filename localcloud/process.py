@@ -57,6 +57,12 @@ class Container(subprocess.Popen):
 
     mark: str
 
+    def poll(self) -> int | None:
+        """As ever, but up to date: Popen's own says nothing while another thread is in ``wait``."""
+        if self.returncode is None and not _runs(self.pid):
+            self.wait()
+        return super().poll()
+
 
 def spawn(image: Image, command: list[str], env: dict[str, str], cwd: Path, log: Path) -> Container:
     """Start ``command`` as the container's main process, in a session of its own.
@@ -149,3 +155,10 @@ def _kill(processes: Iterable[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -121,7 +121,7 @@ def test_data_from_the_public_bucket(shell):
     for name in (Path(name).stem for names in few.values() for name in names):
         for key in (f"bin-images/{name}.jpg", f"metadata/{name}.json"):
             if (shell.bins / key).exists():  # metadata may be missing, as in the real bucket
-                s3.upload_file(str(shell.bins / key), "aft-vbi-pds", key)
+                s3.upload_file(str(shell.bins / key), "aft-vbi-pds", key, ExtraArgs={"ACL": "public-read"})
     done = shell(
         command.replace("file_list.json", str(shell.bins / "few.json")),
         ABID_ENDPOINT_URL=shell.cloud.settings.url,
