@@ -127,7 +127,7 @@ def test_data_from_the_public_bucket(shell):
         ABID_ENDPOINT_URL=shell.cloud.settings.url,
     )
     assert done.returncode == 0, done.stderr
-    assert "20" in done.stdout and "set aside    0" in done.stdout
+    assert "upload: 20 of 20" in done.stderr and "set aside    0" in done.stdout
 
 
 def test_aws_without_credentials_is_one_line(shell):
