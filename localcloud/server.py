@@ -12,7 +12,7 @@ from contextlib import nullcontext
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from localcloud import journal, logs, mirror, process, sagemaker, transport
+from localcloud import journal, logs, mirror, runtime, sagemaker, transport
 from localcloud.endpoints import Endpoints
 from localcloud.functions import Functions
 from localcloud.invoke import Invocations
@@ -32,7 +32,9 @@ class Front:
     """The WSGI application: the paths that must be quick first, moto last."""
 
     def __init__(self, settings: Settings, invocations, functions, moto):
-        self._health = json.dumps({"home": str(settings.home), "pid": os.getpid()}).encode()
+        self._health = json.dumps(
+            {"home": str(settings.home), "pid": os.getpid(), "runtime": settings.runtime}
+        ).encode()
         self._invocations = invocations
         self._functions = functions
         self._moto = moto
@@ -86,7 +88,7 @@ class Durable:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; raises AlreadyRunning, or OSError if the port is taken."""
+    """Serve until SIGTERM or SIGINT; raises AlreadyRunning, NoRuntime, or OSError if the port is taken."""
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "lock").open("w") as lock:
         try:
@@ -97,14 +99,15 @@ def serve(settings: Settings) -> None:
 
 
 def _serve(settings: Settings) -> None:
-    if killed := process.sweep(settings.home):
-        log.warning("killed %d processes that an earlier localcloud left", killed)
+    if killed := runtime.sweep(settings.home):
+        log.warning("killed %d processes or containers that an earlier localcloud left", killed)
+    below = runtime.choose(settings)
     store = Store(settings.home / "store")
     disk = mirror.Mirror(settings.home / "s3")
     objects = Objects(disk)
-    jobs = Jobs(settings, store, objects)
-    endpoints = Endpoints(settings, store, objects)
-    functions = Functions(settings, store)
+    jobs = Jobs(settings, below, store, objects)
+    endpoints = Endpoints(settings, below, store, objects)
+    functions = Functions(settings, below, store)
     moto = DomainDispatcherApplication(create_backend_app)
     record = journal.Journal(settings.home / "journal.jsonl")
     front = Front(settings, Invocations(endpoints), functions, Durable(moto, disk, record))
@@ -115,7 +118,7 @@ def _serve(settings: Settings) -> None:
     logs.honour_prefixes()
     sagemaker.install(store, jobs, endpoints)
     jobs.resume()
-    server = transport.listen(front, settings)
+    server = transport.listen(front, settings, below.address)
 
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

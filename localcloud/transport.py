@@ -11,7 +11,7 @@ from moto.core.request import (
 )
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
-from waitress.server import TcpWSGIServer
+from waitress.server import MultiSocketServer, TcpWSGIServer
 from waitress.task import WSGITask
 
 from localcloud.settings import Settings
@@ -21,13 +21,15 @@ LARGEST_BODY = 5 * 1024**3  # bytes, S3's own limit for one PUT
 SPELLINGS = "LOCALCLOUD_SPELLINGS"
 
 
-def listen(application, settings: Settings) -> TcpWSGIServer:
-    """Take the port, or raise OSError; nothing is answered before the server's ``run``."""
+def listen(application, settings: Settings, address: str) -> TcpWSGIServer | MultiSocketServer:
+    """Take the port of the host and of ``address``, where containers look for it, or raise OSError.
+
+    Nothing is answered before the server's ``run``.
+    """
     TcpWSGIServer.channel_class = _Channel
     return waitress.create_server(
         application,
-        host=settings.host,
-        port=settings.port,
+        listen=" ".join(f"{host}:{settings.port}" for host in sorted({settings.host, address})),
         threads=THREADS,
         connection_limit=1000,
         max_request_body_size=LARGEST_BODY,
