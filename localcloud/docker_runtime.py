@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import threading
 import uuid
 from collections.abc import Iterator
@@ -260,11 +261,10 @@ def _engine() -> docker.DockerClient:
 
 def _gateway(engine: docker.DockerClient) -> str:
     """The bridge's address, which is this machine as every container of the engine reaches it."""
-    configs = engine.networks.get("bridge").attrs["IPAM"]["Config"] or [{}]
-    here = {a.address for addresses in psutil.net_if_addrs().values() for a in addresses}
-    for config in configs:
-        if config.get("Gateway") in here:
-            return config["Gateway"]
+    bridge = engine.networks.get("bridge").attrs["Options"].get("com.docker.network.bridge.name", "docker0")
+    for address in psutil.net_if_addrs().get(bridge, ()):
+        if address.family == socket.AF_INET:
+            return address.address
     raise NoRuntime(
         "RUNTIME=docker needs a Docker engine whose bridge is on this machine (Linux): its containers "
         "could not reach localcloud; use RUNTIME=process"
