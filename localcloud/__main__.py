@@ -98,7 +98,7 @@ def status(settings: Settings) -> int:
         return 1
     from localcloud.status import show  # rich and boto3 take longer to import than the rest to run
 
-    show(settings, health["pid"])
+    show(settings, health)
     return 0
 
 

@@ -118,6 +118,7 @@ def _serve(settings: Settings) -> None:
     images = registry_front.RegistryFront(registry, store)
     front = Front(settings, Invocations(endpoints), functions, images, Durable(moto, disk, record))
 
+    sagemaker.honour_instance_types()
     record.replay(moto)  # before anything is carried out: moto's bookkeeping alone
     disk.restore()
     mirror.watch()

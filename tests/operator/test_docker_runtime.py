@@ -137,8 +137,8 @@ globals()[what]()
 
 def needs(what: str, there: bool) -> None:
     """Skip a test whose means this machine lacks, except where the tests must be complete."""
-    if not there and os.environ.get("BINTALLY_TESTS_NEED_DOCKER"):
-        pytest.fail(f"{what} is missing, and BINTALLY_TESTS_NEED_DOCKER is set")
+    if not there and os.environ.get("TESTS_NEED_DOCKER"):
+        pytest.fail(f"{what} is missing, and TESTS_NEED_DOCKER is set")
     if not there:
         pytest.skip(f"no {what} on this machine")
 

@@ -32,9 +32,8 @@ def name(engine: docker.DockerClient, tmp_path_factory) -> Iterator[str]:  # noq
     build(engine, tmp_path_factory.mktemp("image"), name)
     yield name
     for image in engine.images.list():
-        for tag in image.tags:
-            if name in tag:
-                engine.images.remove(tag, force=True)
+        if any(name in reference for reference in (*image.tags, *image.attrs["RepoDigests"])):
+            engine.images.remove(image.id, force=True)
 
 
 def _registry_answers() -> bool:
