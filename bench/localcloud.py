@@ -9,6 +9,7 @@ the container. Direct and proxied requests alternate in one run; what counts is 
 import http.client
 import json
 import statistics
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -31,8 +32,8 @@ import os
 from flask import Flask, request
 from waitress import serve
 app = Flask("echo")
-app.get("/ping")(lambda: "")
-app.post("/invocations")(lambda: request.get_data())
+app.add_url_rule("/ping", "ping", lambda: "")
+app.add_url_rule("/invocations", "invocations", lambda: request.get_data(), methods=["POST"])
 print("port", os.environ["SAGEMAKER_BIND_TO_PORT"], flush=True)
 serve(app, host="127.0.0.1", port=int(os.environ["SAGEMAKER_BIND_TO_PORT"]))
 """
@@ -40,8 +41,6 @@ serve(app, host="127.0.0.1", port=int(os.environ["SAGEMAKER_BIND_TO_PORT"]))
 
 def training(cloud: Cloud) -> dict:
     """Seconds from CreateTrainingJob to a status of Completed, beyond a bare run of the same process."""
-    import subprocess
-
     image = cloud.image("empty", "train", TRAIN)
     sagemaker = cloud.client("sagemaker")
     cloud.client("s3").create_bucket(Bucket="bench")

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench import machine
 from tests import ROOT, squares
 
-PHOTOGRAPHS, EPOCHS, BATCH = 512, 3, 64
+PHOTOGRAPHS, EPOCHS, BATCH = 320, 3, 64
 SPEED = re.compile(r"photographs_per_second=(\d+)")
 
 

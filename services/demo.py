@@ -14,14 +14,12 @@ from services.settings import Settings
 
 PHOTOGRAPHS = 2400  # rendered bins: enough to learn from within minutes on two cores
 ASKED = 10  # test photographs sent through the function, every other one with a wrong record
-# Small networks from scratch, sized for two cores: what the first run can wait for.
-SYNTHETIC = {"architecture": "resnet10t", "image_size": "128", "epochs": "8", "learning_rate": "0.002"}
-PHOTOGRAPHED = {"architecture": "resnet10t", "image_size": "128", "epochs": "14", "learning_rate": "0.0015"}
+RECIPES = Path(__file__).with_name("recipes")  # sized for two cores: what a first run can wait for
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m services.demo", description=__doc__.split(":")[0])
-    p.add_argument("hyperparameters", nargs="*", metavar="name=value", help="over those of the demo")
+    p.add_argument("hyperparameters", nargs="*", metavar="name=value", help="over those of the recipe")
     p.add_argument(
         "--source", default="synthetic", help="synthetic, abid, or a folder with the bucket's layout"
     )
@@ -44,10 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     lists = ["--file-list", flags.file_list] if flags.file_list else []
     dataset = data.main(["--source", flags.source, "--photographs", str(flags.photographs), *lists, *common])
     heading(2, "a training job")
-    recipe = SYNTHETIC if flags.source == "synthetic" else PHOTOGRAPHED
-    pairs = [f"{name}={value}" for name, value in recipe.items()]
-    processes = ["--processes", str(flags.processes)] if flags.processes else []
-    job = train.main([*pairs, *flags.hyperparameters, "--data", dataset["s3_uri"], *processes, *common])
+    recipe = RECIPES / ("rendered.json" if flags.source == "synthetic" else "photographs.json")
+    options = ["--recipe", str(recipe), "--data", dataset["s3_uri"]]
+    if flags.processes:
+        options += ["--processes", str(flags.processes)]
+    job = train.main([*flags.hyperparameters, *options, *common])
     model = job["ModelArtifacts"]["S3ModelArtifacts"]
     heading(3, "an evaluation on the test bins")
     evaluation = evaluate.main(["--model", model, "--data", dataset["s3_uri"], *common])
@@ -117,7 +116,7 @@ def further(summary: dict, target: Path, flags: argparse.Namespace) -> None:
         ("make status", "what is running"),
         ("make predict IMAGE=bin.jpg EXPECTED=3", "ask about a photograph of yours"),
         ('eval "$(make -s env)"', "point this shell, the AWS CLI or boto3 at it, then for example"),
-        (f"aws logs tail {jobs.TRAINING_LOGS} --since 1d", "the training log"),
+        (f"aws logs describe-log-streams --log-group-name {jobs.TRAINING_LOGS}", "the logs of training"),
         (f"aws sagemaker describe-endpoint --endpoint-name {summary['endpoint']}", "the endpoint"),
         ("make down", "stop it all; 'make up' brings it back"),
     ):

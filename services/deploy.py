@@ -124,7 +124,7 @@ def put_endpoint(aws: Aws, configuration: str) -> dict:
         raise ServiceError(
             f"endpoint {name} is {document['EndpointStatus']}: "
             f"{document.get('FailureReason', 'it did not take the new configuration')} (its log: "
-            f"aws logs tail /aws/sagemaker/Endpoints/{name})"
+            f"{jobs.log_command(f'/aws/sagemaker/Endpoints/{name}')})"
         )
     return document
 

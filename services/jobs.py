@@ -83,6 +83,15 @@ def processing_input(name: str, uri: str) -> dict:
     }
 
 
+def log_command(group: str, prefix: str = "") -> str:
+    """The AWS CLI's command, of its first and its second version, that prints a log."""
+    streams = f" --log-stream-name-prefix {prefix}" if prefix else ""
+    return (
+        f"aws logs filter-log-events --log-group-name {group}{streams} "
+        "--query 'events[].[message]' --output text"
+    )
+
+
 def wait_for_training(aws: Aws, job: str) -> dict:
     """Show the job's log until it ends; returns its description. Raises ServiceError unless it completed."""
     sagemaker = aws.client("sagemaker")
@@ -124,8 +133,7 @@ def _wait(aws: Aws, job: str, group: str, status_field: str, stop_command: str, 
     if document[status_field] != "Completed":
         reason = document.get("FailureReason") or document.get("ExitMessage") or "no reason was given"
         raise ServiceError(
-            f"{job} is {document[status_field]}: {reason} (its whole log: aws logs tail {group} "
-            f"--log-stream-name-prefix {job})"
+            f"{job} is {document[status_field]}: {reason} (its whole log: {log_command(group, job)})"
         )
     return document
 

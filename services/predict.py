@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from containers.common.errors import ServiceError, SettingsError
-from services import console
+from services import console, jobs
 from services.aws import Aws
 from services.settings import Settings
 
@@ -62,7 +62,7 @@ def ask(aws: Aws, photograph: str, expected: int | None) -> dict:
     if "FunctionError" in response:
         raise ServiceError(
             f"function {name} failed: {answer.get('errorMessage')} (its log: "
-            f"aws logs tail /aws/lambda/{name})"
+            f"{jobs.log_command(f'/aws/lambda/{name}')})"
         )
     if "error" in answer:
         raise ServiceError(f"{photograph}: {answer['error']['message']} ({answer['error']['code']})")

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     aws.client("sagemaker").create_training_job(**request(aws, job, data, hyperparameters, flags))
     print(f"training job  {job}\ndata          {data}")
     if flags.no_wait:
-        print(f"follow it     aws logs tail --follow {jobs.TRAINING_LOGS} --log-stream-name-prefix {job}")
+        print(f"its log       {jobs.log_command(jobs.TRAINING_LOGS, job)}")
         return aws.client("sagemaker").describe_training_job(TrainingJobName=job)
     document = jobs.wait_for_training(aws, job)
     report(document)

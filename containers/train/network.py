@@ -26,9 +26,9 @@ def create(hp: Hyperparameters) -> nn.Module:
     packaged = hp.pretrained and hp.architecture.split(".")[0] == "tf_efficientnet_lite0"
     try:
         network = timm.create_model(hp.architecture, pretrained=hp.pretrained and not packaged, **options)
-    except Exception as error:  # timm's builders and the hub's client raise many types
+    except Exception as error:  # the hub's client raises many types
         if not hp.pretrained:
-            raise SettingsError(f"{hp.architecture} cannot be built at {hp.image_size} px: {error}") from None
+            raise
         raise SettingsError(
             f"no pretrained weights for {hp.architecture}: {error}; use pretrained=false, or "
             "tf_efficientnet_lite0, whose weights are installed with the image"

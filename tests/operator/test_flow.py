@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from services.jobs import TRAINING_LOGS, log_command
 from tests import ROOT
 from tests.operator.conftest import Cloud, eventually
 
@@ -75,7 +76,12 @@ def test_the_training_job_says_what_it_did(flow, demo):
     job = sagemaker.describe_training_job(TrainingJobName=summary["TrainingJobName"])
     metrics = {m["MetricName"] for m in job["FinalMetricDataList"]}
     assert metrics >= {"train:loss", "validation:loss", "validation:accuracy", "best:validation_accuracy"}
-    assert "epoch=2/2" in flow.aws("logs", "tail", "/aws/sagemaker/TrainingJobs", "--since", "1h")
+    log = flow.run(
+        "bash",
+        "-c",
+        f"PATH={Path(sys.executable).parent}:$PATH {log_command(TRAINING_LOGS, job['TrainingJobName'])}",
+    )
+    assert log.returncode == 0 and "epoch=2/2" in log.stdout
 
 
 def test_the_endpoint_keeps_what_it_was_asked_and_what_it_answered(flow, demo):

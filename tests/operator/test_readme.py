@@ -120,7 +120,8 @@ def test_data_from_the_public_bucket(shell):
     s3.create_bucket(Bucket="aft-vbi-pds")
     for name in (Path(name).stem for names in few.values() for name in names):
         for key in (f"bin-images/{name}.jpg", f"metadata/{name}.json"):
-            s3.upload_file(str(shell.bins / key), "aft-vbi-pds", key)
+            if (shell.bins / key).exists():  # metadata may be missing, as in the real bucket
+                s3.upload_file(str(shell.bins / key), "aft-vbi-pds", key)
     done = shell(
         command.replace("file_list.json", str(shell.bins / "few.json")),
         ABID_ENDPOINT_URL=shell.cloud.settings.url,

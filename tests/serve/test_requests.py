@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import zlib
 
 import pytest
 
@@ -109,8 +110,9 @@ def test_what_is_refused(handler, body, content_type, attributes, status, code):
 
 def test_a_photograph_of_too_many_pixels_is_not_decoded(handler):
     side = int(MAX_PIXELS**0.5) + 1
-    header = encoded("PNG")
-    huge = header[:16] + side.to_bytes(4, "big") * 2 + header[24:]  # IHDR's width and height
+    small = encoded("PNG")
+    header = small[12:16] + side.to_bytes(4, "big") * 2 + small[24:29]  # IHDR: type, width, height, the rest
+    huge = small[:12] + header + zlib.crc32(header).to_bytes(4, "big") + small[33:]
     status, document = ask(handler, huge, "image/png")
     assert (status, document["error"]["code"]) == (400, "bad_photograph") and str(side) in document["error"][
         "message"
