@@ -73,6 +73,14 @@ tag=$(git rev-parse --short=12 HEAD)
 if [ -n "$(git status --porcelain)" ]; then   # the commit does not say what is in these images; the content does
   cp "$(git rev-parse --git-path index)" "$scratch/index"
   tag=dirty-$(GIT_INDEX_FILE=$scratch/index sh -c 'git add -A && git write-tree' | cut -c1-12)
+else
+  for image in "${images[@]}"; do             # a tag that names a commit must not hold another one's image
+    built=$(docker image inspect -f '{{with .Config.Labels}}{{index . "org.opencontainers.image.revision"}}{{end}}' "$image")
+    case $built in
+      ''|unknown|"$(git rev-parse HEAD)") ;;
+      *) fail "$image was built from $built, and this is $tag: run 'make build' first" ;;
+    esac
+  done
 fi
 
 # --- push -----------------------------------------------------------------------------------------

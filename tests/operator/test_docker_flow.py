@@ -1,4 +1,4 @@
-"""The product's own images on localcloud with RUNTIME=docker: the demo, two hosts, and a stop."""
+"""The product's own images on localcloud with RUNTIME=docker: verdicts, two hosts, a stop, a restart."""
 
 import json
 import os
@@ -6,8 +6,8 @@ import os
 import pytest
 
 from tests.operator.conftest import Cloud, eventually
-from tests.operator.test_docker_runtime import HOME_LABEL, engine, needs  # noqa: F401
-from tests.operator.test_flow import TINY, local, photograph, service
+from tests.operator.test_docker_runtime import HOME_LABEL, engine, needs, training_log  # noqa: F401
+from tests.operator.test_flow import TINY, photograph, service
 
 IMAGES = ("bintally-train", "bintally-serve", "bintally-function")
 TOLERANCE = 0.01  # of a loss: the same batches and draws, summed in another order
@@ -28,14 +28,18 @@ def flow(engine, tmp_path_factory):  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def demo(flow: Cloud) -> str:
-    done = service(flow, "demo", "--photographs", "200", *TINY)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def deployed(flow: Cloud) -> None:
+    for name, arguments in (
+        ("data", ["--source", "synthetic", "--photographs", "200"]),
+        ("train", TINY),
+        ("deploy", []),
+    ):
+        done = service(flow, name, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def metrics(flow: Cloud, *arguments: str) -> dict[str, float]:
-    """Final metrics of a training job on the demo's data."""
+    """Final metrics of a training job on the same data."""
     done = service(flow, "train", *arguments, *TINY)
     assert done.returncode == 0, done.stdout + done.stderr
     [name] = [line.split()[-1] for line in done.stdout.splitlines() if line.startswith("training job")]
@@ -43,20 +47,21 @@ def metrics(flow: Cloud, *arguments: str) -> dict[str, float]:
     return {metric["MetricName"]: metric["Value"] for metric in job["FinalMetricDataList"]}
 
 
-def test_the_demo_runs_in_containers(flow: Cloud, demo):
-    summary = json.loads((local(flow) / "demo" / "summary.json").read_text())
-    assert summary["test_photographs"] == 20
-    assert {prediction["verdict"] for prediction in summary["predictions"]} <= {"match", "mismatch", "unsure"}
+def test_a_function_asks_an_endpoint_with_a_trained_model(flow: Cloud, deployed):
+    done = service(flow, "predict", str(photograph(flow)), "--expected", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["expected"] == 3 and answer["verdict"] in ("match", "mismatch", "unsure")
 
 
-def test_two_hosts_train_as_two_processes_of_one_host_do(flow: Cloud, demo):
+def test_two_hosts_train_as_two_processes_of_one_host_do(flow: Cloud, deployed):
     one_host = metrics(flow, "--processes", "2")
     two_hosts = metrics(flow, "--processes", "1", "--instances", "2")
     for name in ("train:loss", "validation:loss"):
         assert two_hosts[name] == pytest.approx(one_host[name], abs=TOLERANCE), (one_host, two_hosts)
 
 
-def test_a_stopped_training_job_leaves_a_checkpoint(flow: Cloud, demo):
+def test_a_stopped_training_job_leaves_a_checkpoint(flow: Cloud, deployed):
     checkpoints = f"checkpoints/{os.getpid()}"
     bucket = "sagemaker-us-east-1-123456789012"
     started = service(
@@ -66,7 +71,7 @@ def test_a_stopped_training_job_leaves_a_checkpoint(flow: Cloud, demo):
     [job] = [line.split()[-1] for line in started.stdout.splitlines() if line.startswith("training job")]
 
     def training() -> bool:
-        return "epoch=1/500" in flow.aws("logs", "tail", "/aws/sagemaker/TrainingJobs", "--since", "1h")
+        return any("epoch=1/500" in line for lines in training_log(flow, job).values() for line in lines)
 
     eventually(training, 180)
     sagemaker = flow.client("sagemaker")
@@ -81,7 +86,7 @@ def test_a_stopped_training_job_leaves_a_checkpoint(flow: Cloud, demo):
     assert [key["Key"].rsplit("/", 1)[1] for key in keys] == ["last.pt"]
 
 
-def test_what_is_deployed_survives_a_restart(flow: Cloud, demo):
+def test_what_is_deployed_survives_a_restart(flow: Cloud, deployed):
     arguments = (str(photograph(flow)), "--expected", "3", "--json")
     before = service(flow, "predict", *arguments).stdout
     flow("down")

@@ -15,8 +15,11 @@ from botocore.exceptions import ClientError
 from docker.errors import ImageNotFound
 
 import docker
+from localcloud.docker_runtime import DockerRuntime
+from localcloud.runtime import TRAIN
+from localcloud.settings import Settings
+from services import settings as services
 from services.aws import Aws
-from services.settings import Settings
 from tests import ROOT
 from tests.operator.conftest import Cloud
 from tests.operator.test_docker_runtime import engine, needs  # noqa: F401
@@ -114,6 +117,21 @@ def test_what_was_pushed_is_listed_and_can_be_pulled(cloud, boto, engine, checko
     assert engine.images.get(pushed).tag(name)
 
 
+def test_the_docker_runtime_runs_what_was_pushed_from_wherever_it_is(engine, name, pushed, tmp_path):  # noqa: F811
+    runtime = DockerRuntime(Settings(tmp_path, "127.0.0.1", 1, tmp_path, runtime="docker"))
+    local = engine.images.get(pushed).id
+    assert runtime.find_image(pushed, TRAIN).id == local
+    engine.images.get(local).tag(f"{name}-kept")
+    for reference in (name, pushed.split("@")[0], pushed):
+        for tag in engine.images.get(local).tags:
+            if tag.rpartition(":")[0] == reference:
+                engine.images.remove(tag)
+    with suppress(ImageNotFound):
+        engine.images.remove(pushed)
+    assert runtime.find_image(pushed, TRAIN).id == local  # fetched from the registry itself
+    engine.images.get(local).tag(name)
+
+
 def test_the_repository_is_as_it_should_be(boto, name, pushed):
     ecr = boto("ecr")
     [repository] = ecr.describe_repositories(repositoryNames=[name])["repositories"]
@@ -156,6 +174,17 @@ def test_uncommitted_work_is_tagged_by_its_content(cloud, boto, checkout, name, 
     (checkout / "work").unlink()
 
 
+def test_an_image_of_another_commit_is_not_pushed(cloud, checkout, engine, name, pushed, tmp_path):  # noqa: F811
+    label = "org.opencontainers.image.revision"
+    (tmp_path / "content").write_text("old")
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY content /content\n")
+    for revision, status in (("0" * 40, 1), (git(checkout, "rev-parse", "HEAD"), 0)):
+        engine.images.build(path=str(tmp_path), tag=f"{name}-of", labels={label: revision})
+        done = push(cloud, checkout, f"{name}-of")
+        assert done.returncode == status, done.stderr
+        assert ("run 'make build' first" in done.stderr) == (status == 1)
+
+
 def test_an_immutable_tag_stays_what_it_is(cloud, checkout, engine, name, pushed, tmp_path):  # noqa: F811
     address = pushed.split("@")[0]
     tag = git(checkout, "rev-parse", "--short=12", "HEAD")
@@ -193,11 +222,11 @@ def test_the_services_use_what_was_pushed(cloud, checkout, name, pushed, monkeyp
     for variable, value in cloud.environment.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("BINTALLY_LOCAL", str(checkout / ".local"))
-    aws = Aws(Settings.load())
+    aws = Aws(services.Settings.load())
     assert aws.image("train") == pushed
     assert aws.image("serve") == "123456789012.dkr.ecr.us-east-1.amazonaws.com/bintally-serve:latest"
     monkeypatch.setenv("BINTALLY_TRAIN_IMAGE", "mine:1")
-    assert Aws(Settings.load()).image("train") == "mine:1"
+    assert Aws(services.Settings.load()).image("train") == "mine:1"
 
 
 @pytest.mark.parametrize(
