@@ -1,6 +1,7 @@
 # Every verb of BinTally. `make` lists them; each is one script of services/ or localcloud/.
 
 CLOUD ?= local#     local: localcloud on this machine; aws: SageMaker, S3 and Lambda themselves
+RUNTIME ?=#         of localcloud, when it is started: process (default) or docker
 SOURCE ?= synthetic#   synthetic, abid (the public bucket), or a folder with its layout
 ARGS ?=#            more arguments for the script of the verb
 VENV := .local/venv
@@ -20,7 +21,7 @@ endif
 SERVICE = @$(AIM) $(PYTHON) -m services
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites install demo test lint up down status env data train evaluate deploy undeploy predict clean install lock
+.PHONY: help prerequisites install demo test lint up down status env push data train evaluate deploy undeploy predict clean install lock
 
 help:  ## list the verbs
 	@printf 'BinTally: counts the objects in a photograph of a bin. Verbs:\n\n'
@@ -38,8 +39,8 @@ test: install lint  ## every test, each in the environment that it is about
 lint: install  ## style and format
 	@$(VENV)/operator/bin/ruff check . && $(VENV)/operator/bin/ruff format --check .
 
-up: install  ## start localcloud: AWS on this machine
-	@$(PYTHON) -m localcloud up
+up: install  ## start localcloud: AWS on this machine (RUNTIME=docker for containers)
+	@$(if $(RUNTIME),LOCALCLOUD_RUNTIME=$(RUNTIME)) $(PYTHON) -m localcloud up
 
 down: install  ## stop localcloud and whatever it runs; nothing is lost
 	@$(PYTHON) -m localcloud down
@@ -49,6 +50,9 @@ status: install  ## what localcloud runs
 
 env: install  ## lines that point a shell at localcloud: eval "$(make -s env)"
 	@$(PYTHON) -m localcloud env
+
+push: install $(UP)  ## images to ECR, by digest from then on (ARGS="bintally-serve")
+	@$(AIM) ./ecr-push.sh $(AWS_FLAG) $(ARGS)
 
 data: install $(UP)  ## obtain photographs, split them by bin, upload them (SOURCE=…)
 	$(SERVICE).data --source $(SOURCE) $(AWS_FLAG) $(ARGS)
