@@ -33,7 +33,7 @@ PORT = 8080  # SageMaker's own, for a serving container
 MOST_INSTANCES = 8  # of one training job, on one machine
 ENGINE_SECONDS = 120  # for one answer of the engine, pulling aside
 COMMANDS = {TRAIN: ["train"], SERVE: ["serve"]}  # what SageMaker appends to `docker run IMAGE`
-STAND_ALONE = "ended.invalid"  # the address of a container that has none any more
+NO_ADDRESS = "ended.invalid"  # the address of a container that has none any more
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Container:
         self._ended = threading.Event()
         self.pid = container.attrs["State"]["Pid"]
         networks = container.attrs["NetworkSettings"]["Networks"].values()
-        self.address = next((n["IPAddress"] for n in networks if n["IPAddress"]), STAND_ALONE)
+        self.address = next((n["IPAddress"] for n in networks if n["IPAddress"]), NO_ADDRESS)
         threading.Thread(target=self._follow, name=f"container {container.name}", daemon=True).start()
 
     def poll(self) -> int | None:
@@ -172,8 +172,9 @@ class Container:
             try:
                 self._container.remove(force=True, v=True)
             except APIError as error:
-                if error.status_code != 409:  # somebody else is removing it just now
+                if error.status_code != 409:
                     raise
+                self._container.wait(condition="removed")  # somebody else is at it just now
 
     def memory(self) -> int:
         try:

@@ -123,10 +123,10 @@ class Container(subprocess.Popen):
         super().__init__(*arguments, **options)
 
     def poll(self) -> int | None:
-        """As ever, but up to date: Popen's own says nothing while another thread is in ``wait``."""
-        if self.returncode is None and not _runs(self.pid):
+        """Popen's own says None of a dead process while another thread is still waking up in ``wait``."""
+        if super().poll() is None and not _runs(self.pid):
             self.wait()
-        return super().poll()
+        return self.returncode
 
     def stop(self, grace: float = GRACE) -> int:
         family = descendants(self.pid)
@@ -167,6 +167,13 @@ def descendants(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _kill_marked(matches: Callable[[str], bool]) -> int:
