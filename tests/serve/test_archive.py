@@ -27,7 +27,7 @@ def test_plain_files_are_unpacked(tmp_path):
     }
 
 
-@pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "folder/file", ".."])
+@pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "folder/file", "a/.."])
 def test_no_member_leads_elsewhere(tmp_path, name):
     with pytest.raises(ModelError, match="plain files only"):
         unpack(packed(tmp_path, tarfile.TarInfo(name)), tmp_path)
