@@ -56,7 +56,7 @@ define BUILD
 echo "building bintally-$$image ..."; \
   case $$image in serve|torchserve) file=serve target="--target $$image" torch= ;; *) file=$$image target= torch=1 ;; esac; \
   docker build -q $$target -f docker/$$file.Dockerfile -t bintally-$$image --build-arg REVISION=$(REVISION) \
-    $${torch:+--build-arg TORCH=$(TORCH) --build-arg TORCH_INDEX=$(TORCH_INDEX)} . >/dev/null || exit 1
+    $${torch:+--build-arg TORCH=$(TORCH)} --build-arg TORCH_INDEX=$(TORCH_INDEX) . >/dev/null || exit 1
 endef
 
 up: install  ## start localcloud: AWS on this machine

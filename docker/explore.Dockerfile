@@ -12,7 +12,8 @@ COPY docker/explore.requirements.txt docker/install-torch.sh /build/
 ARG TORCH=cpu
 ARG TORCH_INDEX=
 RUN sh /build/install-torch.sh "$TORCH" "$TORCH_INDEX" /build/explore.requirements.txt
-RUN pip --python /opt/venv install -q --no-cache-dir -c /build/constraints.txt -r /build/explore.requirements.txt \
+# --use-pep517: a package's own setup would look for pip in the environment, which has none.
+RUN pip --python /opt/venv install -q --no-cache-dir --use-pep517 -c /build/constraints.txt -r /build/explore.requirements.txt \
     && sh /build/install-torch.sh strip
 
 FROM python:3.11-slim-bookworm

@@ -50,6 +50,10 @@ LABEL org.opencontainers.image.title="bintally-serve" \
       com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
 
 FROM serve AS torchserve
+COPY docker/constraints.txt docker/train.requirements.txt docker/install-torch.sh /build/
+ARG TORCH_INDEX=
+# Its workers import torch, whatever the handler does.
+RUN sh /build/install-torch.sh cpu "$TORCH_INDEX" /build/train.requirements.txt
 COPY docker/torchserve.requirements.txt /build/
 RUN pip --python /opt/venv install -q --no-cache-dir -r /build/torchserve.requirements.txt
 COPY docker/torchserve /opt/front/torchserve
