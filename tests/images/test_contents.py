@@ -30,8 +30,9 @@ found = [name for name in tools if shutil.which(name, path=ours)]
 for place in ("/root/.cache", "/build", "/tmp", "/root/.aws", "/root/.netrc", "/root/.docker"):
     if os.path.isfile(place) or (os.path.isdir(place) and os.listdir(place)):
         found.append(place)
-for folder, folders, files in os.walk("/opt"):
-    found += [f"{folder}/{n}" for n in folders + files if n in (".git", ".env") or n.endswith((".a", ".whl"))]
+for ours in ("/opt/venv", "/opt/bintally", "/opt/java", "/opt/front"):
+    for folder, folders, files in os.walk(ours):
+        found += [f"{folder}/{n}" for n in folders + files if n in (".git", ".env") or n.endswith(".whl")]
 print("\\n".join(found))
 """
 
