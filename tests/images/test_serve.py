@@ -78,7 +78,8 @@ def test_ping_fails_once_no_prediction_succeeds(model, front, tmp_path):
             code = (
                 "import os, pathlib, signal\n"
                 "for p in pathlib.Path('/proc').glob('[0-9]*/cmdline'):\n"
-                "    if b'mms/model_service_worker' in p.read_bytes() and p.parent.name != str(os.getpid()):\n"
+                "    own = p.parent.name == str(os.getpid())\n"
+                "    if not own and b'mms/model_service_worker' in p.read_bytes():\n"
                 "        os.kill(int(p.parent.name), signal.SIGSTOP)\n"
             )
             docker("exec", served.id, "python", "-c", code)
