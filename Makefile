@@ -1,11 +1,14 @@
 # Every verb of BinTally. `make` lists them; each is one script of services/ or localcloud/.
 
 CLOUD ?= local#     local: localcloud on this machine; aws: SageMaker, S3 and Lambda themselves
+RUNTIME ?=#         of localcloud, when it is started: process (default) or docker
 SOURCE ?= synthetic#   synthetic, abid (the public bucket), or a folder with its layout
 ARGS ?=#            more arguments for the script of the verb
 VENV := .local/venv
 PYTHON := $(VENV)/operator/bin/python
 IMAGES := train serve function
+TORCH ?= cpu#       the build of torch in images: cpu or gpu
+TORCH_INDEX ?=#     address of a package index that has that build, where pip does not find it by itself
 comma := ,
 
 ifeq ($(CLOUD),local)
@@ -20,11 +23,12 @@ endif
 SERVICE = @$(AIM) $(PYTHON) -m services
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites install demo test lint up down status env data train evaluate deploy undeploy predict clean install lock
+REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
+.PHONY: help prerequisites install demo test test-images build lint up down status env push data train evaluate deploy undeploy predict clean install lock
 
 help:  ## list the verbs
 	@printf 'BinTally: counts the objects in a photograph of a bin. Verbs:\n\n'
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@printf '\nCLOUD=local (default) runs on this machine, CLOUD=aws on AWS. ARGS="--help" shows a script'"'"'s options.\n'
 
 demo: install $(UP)  ## the main job, from photographs to verdicts (SOURCE=folder for real ones)
@@ -38,8 +42,26 @@ test: install lint  ## every test, each in the environment that it is about
 lint: install  ## style and format
 	@$(VENV)/operator/bin/ruff check . && $(VENV)/operator/bin/ruff format --check .
 
-up: install  ## start localcloud: AWS on this machine
-	@$(PYTHON) -m localcloud up
+build:  ## build the container images (IMAGE=train for one, TORCH=gpu)
+	@docker info >/dev/null || { echo 'error: no Docker engine answers: start one' >&2; exit 1; }
+	@for image in $(or $(IMAGE),function serve train explore); do $(BUILD); done
+
+test-images: install  ## tests of the container images with docker run
+	@if docker info >/dev/null 2>&1; then \
+	  for image in function serve torchserve train; do $(BUILD) || exit 1; done; \
+	  $(PYTHON) -m pytest tests/images $(ARGS); \
+	else echo 'skipped: no Docker engine answers here, so no image is built or tested'; fi
+
+# One image. torchserve, for tests only, is another target of serve's file.
+define BUILD
+echo "building bintally-$$image ..."; \
+  case $$image in serve|torchserve) file=serve target="--target $$image" torch= ;; *) file=$$image target= torch=1 ;; esac; \
+  docker build -q $$target -f docker/$$file.Dockerfile -t bintally-$$image --build-arg REVISION=$(REVISION) \
+    $${torch:+--build-arg TORCH=$(TORCH)} --build-arg TORCH_INDEX=$(TORCH_INDEX) . >/dev/null || exit 1
+endef
+
+up: install  ## start localcloud: AWS on this machine (RUNTIME=docker for containers)
+	@$(if $(RUNTIME),LOCALCLOUD_RUNTIME=$(RUNTIME)) $(PYTHON) -m localcloud up
 
 down: install  ## stop localcloud and whatever it runs; nothing is lost
 	@$(PYTHON) -m localcloud down
@@ -49,6 +71,9 @@ status: install  ## what localcloud runs
 
 env: install  ## lines that point a shell at localcloud: eval "$(make -s env)"
 	@$(PYTHON) -m localcloud env
+
+push: install $(UP)  ## images to ECR, by digest from then on (ARGS="bintally-serve")
+	@$(AIM) ./ecr-push.sh $(AWS_FLAG) $(ARGS)
 
 data: install $(UP)  ## obtain photographs, split them by bin, upload them (SOURCE=…)
 	$(SERVICE).data --source $(SOURCE) $(AWS_FLAG) $(ARGS)

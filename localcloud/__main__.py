@@ -13,7 +13,7 @@ import urllib.request
 
 import psutil
 
-from localcloud.process import sweep
+from localcloud.runtime import NoRuntime, sweep
 from localcloud.settings import HEALTH, PROJECT, Settings
 
 START_SECONDS = 60
@@ -39,7 +39,12 @@ def main() -> int:
 
 def up(settings: Settings) -> int:
     """Start localcloud in the background, unless it runs already, and wait until it answers."""
-    if _health(settings):
+    if health := _health(settings):
+        if "LOCALCLOUD_RUNTIME" in os.environ and health["runtime"] != settings.runtime:
+            raise CannotStart(
+                f"it runs already, with RUNTIME={health['runtime']}; 'make down' first, then start it "
+                f"with RUNTIME={settings.runtime}"
+            )
         print(f"localcloud runs already at {settings.url}")
         return 0
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -93,7 +98,7 @@ def status(settings: Settings) -> int:
         return 1
     from localcloud.status import show  # rich and boto3 take longer to import than the rest to run
 
-    show(settings, health["pid"])
+    show(settings, health)
     return 0
 
 
@@ -111,7 +116,7 @@ def serve(settings: Settings) -> int:
     server.configure_logging()
     try:
         server.serve(settings)
-    except server.AlreadyRunning as error:
+    except (server.AlreadyRunning, NoRuntime) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(

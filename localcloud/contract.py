@@ -1,55 +1,63 @@
 """SageMaker's container contract: what every job finds below ``/opt/ml``, whatever its kind.
 
-A container's ``/opt/ml`` is the job's own folder, ``base``; it is told so by ``SAGEMAKER_BASE_DIR``.
+A container's ``/opt/ml`` is a folder of the job's own, ``base``. Where the container sees it somewhere
+else, it is told so by ``SAGEMAKER_BASE_DIR``.
 """
 
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Protocol
 
-import psutil
-
 from localcloud.objects import Objects
-from localcloud.process import Image
-from localcloud.settings import Settings
+from localcloud.runtime import OPT_ML, Runtime
 
-OPT_ML = PurePosixPath("/opt/ml")
-HOST = "localhost"  # a name that resolves: distributed launchers connect to it
 FIRST_CHARACTERS = 1024  # what SageMaker shows of a failure or exit message
 
 
+@dataclass(frozen=True)
+class Host:
+    """One instance of a job: what it is called, its ``/opt/ml`` here, and where its container sees that."""
+
+    name: str
+    base: Path
+    seen: str
+
+
 class Contract(Protocol):
-    """One job of one kind: its folder, its command, and what becomes of the results."""
+    """One job of one kind: its hosts' folders, its command, and what becomes of the results."""
 
     prefix: ClassVar[str]  # of the API's field names: TrainingJobName, TrainingStartTime …
     kind: ClassVar[str]  # in the store and in ARNs
     log_group: ClassVar[str]
+    role: ClassVar[str]  # what its image is run as
     image_uri: str
+    instance_type: str
     max_runtime: int  # seconds
-    working_directory: Path
+    hosts: list[Host]
+    entrypoint: list[str] | None  # None: the image's own
+    arguments: list[str]
 
-    def __init__(self, params: dict, arn: str, base: Path, objects: Objects): ...
+    def __init__(self, params: dict, arn: str, folder: Path, objects: Objects, runtime: Runtime):
+        """``folder``: below it each host has its own."""
 
     @staticmethod
-    def check(params: dict) -> None:
+    def check(params: dict, runtime: Runtime) -> None:
         """Raise AwsError for a request that asks for something that localcloud cannot do."""
 
     def prepare(self) -> None:
-        """Lay out the folder and download all inputs; raises NoSuchObject."""
+        """Lay out the folders and download all inputs; raises NoSuchObject."""
 
-    def command(self, image: Image) -> list[str]:
-        """ENTRYPOINT and CMD; raises UnknownImage."""
-
-    def environment(self, settings: Settings) -> dict[str, str]: ...
+    def environment(self, host: Host) -> dict[str, str]: ...
 
     def sync(self) -> None:
         """Upload what is to be uploaded while the job runs."""
 
-    def collect(self, failed: bool, log: Path) -> dict:
+    def collect(self, failed: bool, logs: list[Path]) -> dict:
         """Upload what the job leaves; returns the fields that this adds to its description."""
 
-    def failure(self) -> str:
-        """The reason that the container wrote down, or an empty text."""
+    def failure(self, host: Host) -> str:
+        """The reason that the host's container wrote down, or an empty text."""
 
     @staticmethod
     def entering(document: dict, status: str, message: str, now: float) -> dict:
@@ -73,10 +81,10 @@ class Uploads:
                     self._seen[path] = state
 
 
-def command(specification: dict, image: Image, role: str) -> list[str]:
-    """ENTRYPOINT and CMD of an AlgorithmSpecification or AppSpecification; raises UnknownImage."""
-    entrypoint = specification.get("ContainerEntrypoint") or image.command(role)
-    return [*entrypoint, *(specification.get("ContainerArguments") or [])]
+def cluster(count: int, folder: Path, runtime: Runtime) -> list[Host]:
+    """The hosts of a job, the first of which is the chief."""
+    names = runtime.host_names(count)
+    return [Host(name, folder / name, runtime.seen(folder / name, OPT_ML)) for name in names]
 
 
 def below(base: Path, path: str) -> Path:
@@ -87,21 +95,17 @@ def below(base: Path, path: str) -> Path:
     return base / inside
 
 
-def hosts(instance_type: str) -> dict:
-    """``resourceconfig.json`` of a cluster that is this machine."""
-    group = {"instance_group_name": "homogeneousCluster", "instance_type": instance_type, "hosts": [HOST]}
-    loopback = next(
-        name
-        for name, addresses in psutil.net_if_addrs().items()
-        if any(address.address == "127.0.0.1" for address in addresses)
-    )
+def resources(host: Host, hosts: list[Host], instance_type: str, interface: str) -> dict:
+    """``resourceconfig.json`` of one host."""
+    names = [other.name for other in hosts]
+    group = {"instance_group_name": "homogeneousCluster", "instance_type": instance_type, "hosts": names}
     return {
-        "current_host": HOST,
+        "current_host": host.name,
         "current_instance_type": instance_type,
         "current_group_name": group["instance_group_name"],
-        "hosts": [HOST],
+        "hosts": names,
         "instance_groups": [group],
-        "network_interface_name": loopback,
+        "network_interface_name": interface,
     }
 
 

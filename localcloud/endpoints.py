@@ -13,6 +13,7 @@ from localcloud.endpoint_views import description, listing
 from localcloud.errors import AwsError, unavailable, validation
 from localcloud.fleet import Fleet
 from localcloud.objects import Objects
+from localcloud.runtime import Runtime
 from localcloud.settings import ACCOUNT, REGION, Settings
 from localcloud.store import Store
 from localcloud.variants import refuse_deployment, snapshot
@@ -30,9 +31,10 @@ class Endpoints:
     A document's ``Deployment`` is the snapshot that its live fleet was started from.
     """
 
-    def __init__(self, settings: Settings, store: Store, s3: Objects):
+    def __init__(self, settings: Settings, runtime: Runtime, store: Store, s3: Objects):
         self.capture = Capture(s3)
         self._settings = settings
+        self._runtime = runtime
         self._store = store
         self._s3 = s3
         self._lock = threading.RLock()
@@ -236,7 +238,7 @@ class Endpoints:
         return {"Id": uuid.uuid4().hex[:12], **snapshot(config_name, self._store)}
 
     def _fleet(self, name: str, deployment: dict) -> Fleet:
-        return Fleet(name, deployment, self._settings, self._s3)
+        return Fleet(name, deployment, self._settings, self._runtime, self._s3)
 
     def _mark(self, name: str, status: str, **changes) -> None:
         self._store.update(KIND, name, EndpointStatus=status, LastModifiedTime=time.time(), **changes)

@@ -17,6 +17,7 @@ from localcloud.capture import CaptureRule
 from localcloud.errors import unavailable, validation
 from localcloud.logs import follow
 from localcloud.objects import NoSuchObject, Objects, split
+from localcloud.runtime import OPT_ML, SERVE, Runtime, Spec
 from localcloud.settings import Settings
 from localcloud.variants import Variant, variants
 from localcloud.workers import StartFailed, Worker
@@ -37,14 +38,14 @@ class Fleet:
     A request is bracketed by ``lease()``; ``drain()`` lets no new request in and waits for the rest.
     """
 
-    def __init__(self, endpoint: str, deployment: dict, settings: Settings, s3: Objects):
+    def __init__(self, endpoint: str, deployment: dict, settings: Settings, runtime: Runtime, s3: Objects):
         """``deployment``: a snapshot with its ``Id``; raises AwsError for what cannot be honoured."""
         self.endpoint = endpoint
-        self.variants = variants(deployment, settings.images)
+        self.variants = variants(deployment, runtime)
         self.capture = CaptureRule.parse(deployment["Config"].get("DataCaptureConfig"))
         self._deployment = deployment["Id"]
         self._folder = settings.home / "endpoints" / endpoint / self._deployment
-        self._settings = settings
+        self._runtime = runtime
         self._s3 = s3
         self._workers: dict[str, list[Worker]] = {}
         self._turn = {v.name: itertools.count() for v in self.variants}
@@ -135,8 +136,20 @@ class Fleet:
 
     def _worker(self, variant: Variant, index: int) -> Worker:
         folder = self._folder / f"{variant.name}-{index}"
-        environment = {**self._settings.client_environment, **variant.environment}
-        return Worker(variant.image, environment, folder / "ml", folder / "log", variant.startup_seconds)
+        spec = Spec(
+            name=f"{self.endpoint}-{variant.name}-{index}",
+            image=variant.image,
+            role=SERVE,
+            environment={
+                **self._runtime.client_environment,
+                **variant.environment,
+                "SAGEMAKER_BASE_DIR": self._runtime.seen(folder / "ml", OPT_ML),
+            },
+            folder=folder / "ml",
+            log=folder / "log",
+            limits=variant.limits,
+        )
+        return Worker(self._runtime, spec, variant.startup_seconds)
 
     def _start(self, variant: Variant, index: int, worker: Worker) -> None:
         model = self._folder / f"{variant.name}-{index}" / "ml" / "model"

@@ -4,10 +4,9 @@ import hashlib
 import re
 import uuid
 from datetime import UTC, datetime
-from pathlib import Path
 
 from localcloud.errors import AwsError
-from localcloud.process import UnknownImage, find_image
+from localcloud.runtime import FUNCTION, Runtime, UnknownImage
 from localcloud.settings import ACCOUNT, REGION
 
 IDENTIFIER = re.compile(
@@ -26,7 +25,7 @@ RESERVED = {
 }  # fmt: skip
 
 
-def created(params: dict, images: Path) -> dict:
+def created(params: dict, runtime: Runtime) -> dict:
     """CreateFunction's parameters as a document; raises AwsError for what AWS or localcloud refuses."""
     if (kind := params.get("PackageType", "Zip")) != "Image":
         raise _invalid(f"localcloud runs PackageType=Image only, and not {kind}.")
@@ -45,20 +44,20 @@ def created(params: dict, images: Path) -> dict:
         "EphemeralStorage": {"Size": 512},
         "TracingConfig": {"Mode": "PassThrough"},
     }
-    return _stamped({**document, **_configured(params), **_code(params.get("Code") or {}, images)})
+    return _stamped({**document, **_configured(params), **_code(params.get("Code") or {}, runtime)})
 
 
-def changed_configuration(document: dict, params: dict, images: Path) -> dict:
+def changed_configuration(document: dict, params: dict, runtime: Runtime) -> dict:
     """UpdateFunctionConfiguration."""
     _refuse_others(params, {"RevisionId", *CONFIGURED, *NOTED})
     return _stamped({**document, **_configured(params)})
 
 
-def changed_code(document: dict, params: dict, images: Path) -> dict:
+def changed_code(document: dict, params: dict, runtime: Runtime) -> dict:
     """UpdateFunctionCode."""
     _refuse_others(params, {"RevisionId", "Architectures", "ImageUri"})
     architectures = params.get("Architectures") or document["Architectures"]
-    return _stamped({**document, **_code(params, images), "Architectures": architectures})
+    return _stamped({**document, **_code(params, runtime), "Architectures": architectures})
 
 
 def check_revision(document: dict, params: dict) -> None:
@@ -136,16 +135,16 @@ def _configured(params: dict) -> dict:
     return found
 
 
-def _code(code: dict, images: Path) -> dict:
+def _code(code: dict, runtime: Runtime) -> dict:
     uri = code.get("ImageUri")
     if not uri:
         raise _invalid("localcloud needs Code.ImageUri: it runs functions from container images only.")
     try:
-        find_image(uri, images).command("function")
+        runtime.find_image(uri, FUNCTION)
     except UnknownImage as error:
         message = f"Source image {uri} does not exist. Provide a valid source image. ({error})"
         raise _invalid(message) from error
-    # The process runtime has no image to take a digest of; it must only change with the URI.
+    # A process has no image to take a digest of; this must only change with the URI.
     return {"ImageUri": uri, "CodeSha256": hashlib.sha256(uri.encode()).hexdigest()}
 
 

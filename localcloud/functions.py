@@ -13,6 +13,7 @@ from localcloud import function_documents as documents
 from localcloud.errors import AwsError
 from localcloud.logs import restore
 from localcloud.pool import Pool
+from localcloud.runtime import Runtime
 from localcloud.sandbox import MOST_BYTES, log_group, stream_name
 from localcloud.settings import Settings
 from localcloud.store import Store
@@ -27,8 +28,9 @@ Answer = tuple[HTTPStatus, dict[str, str], bytes]
 class Functions:
     """The functions' documents in the store, and a pool of sandboxes for each that has been invoked."""
 
-    def __init__(self, settings: Settings, store: Store):
+    def __init__(self, settings: Settings, runtime: Runtime, store: Store):
         self._settings = settings
+        self._runtime = runtime
         self._store = store
         self._lock = threading.RLock()
         self._pools: dict[str, Pool] = {}
@@ -92,7 +94,7 @@ class Functions:
         )
 
     def _create(self, params: dict) -> dict:
-        document = documents.created(params, self._settings.images)
+        document = documents.created(params, self._runtime)
         with self._lock:
             if self._store.get(KIND, document["FunctionName"]):
                 name = document["FunctionName"]
@@ -111,7 +113,7 @@ class Functions:
         with self._lock:
             document = self._find(name, {})
             documents.check_revision(document, params)
-            document = change(document, params, self._settings.images)
+            document = change(document, params, self._runtime)
             self._store.put(KIND, document["FunctionName"], document)
             pool = self._pools.pop(document["FunctionName"], None)
         if pool:
@@ -147,7 +149,9 @@ class Functions:
         name = document["FunctionName"]
         with self._lock:
             if name not in self._pools:
-                self._pools[name] = Pool(self._store.get(KIND, name) or document, self._settings)
+                self._pools[name] = Pool(
+                    self._store.get(KIND, name) or document, self._settings, self._runtime
+                )
             return self._pools[name]
 
     def _find(self, identifier: str, query: dict[str, str]) -> dict:

@@ -9,9 +9,9 @@ from localcloud.contract import Contract
 from localcloud.errors import AwsError, validation
 from localcloud.logs import restore
 from localcloud.objects import Objects
-from localcloud.process import Image, UnknownImage, find_image
 from localcloud.processing import ProcessingContract
-from localcloud.run import CUT_OFF, Run, ending, log_stream
+from localcloud.run import CUT_OFF, Run, ending, log_stream, logs
+from localcloud.runtime import Image, Runtime, UnknownImage
 from localcloud.settings import ACCOUNT, REGION, Settings
 from localcloud.store import Store
 from localcloud.training import TrainingContract
@@ -28,8 +28,9 @@ PAGE = 100
 class Jobs:
     """Every method takes the contract, which is to say the kind of job. Raises AwsError."""
 
-    def __init__(self, settings: Settings, store: Store, objects: Objects):
+    def __init__(self, settings: Settings, runtime: Runtime, store: Store, objects: Objects):
         self._settings = settings
+        self._runtime = runtime
         self._store = store
         self._objects = objects
         self._lock = threading.Lock()
@@ -38,11 +39,11 @@ class Jobs:
 
     def create(self, contract: type[Contract], params: dict, bookkeeping) -> dict:
         """``bookkeeping`` is called once the request is accepted and before anything runs."""
-        contract.check(params)
+        contract.check(params, self._runtime)
         name = params[f"{contract.prefix}JobName"]
         arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{contract.kind}/{name}"
         folder = self._folder(contract, name)
-        job = contract(params, arn, folder / "ml", self._objects)
+        job = contract(params, arn, folder / "ml", self._objects, self._runtime)
         image = self._image(job)
         with self._lock:
             if self._closed:
@@ -64,7 +65,7 @@ class Jobs:
                 **contract.entering({}, "Starting", "Preparing the instances for training", now),
             }
             self._store.put(contract.kind, name, document)
-            run = Run(name, job, image, folder, self._settings, self._store)
+            run = Run(name, job, image, folder, self._runtime, self._store)
             self._running = {key: other for key, other in self._running.items() if other.alive}
             self._running[contract.kind, name] = run
             run.start()
@@ -121,8 +122,8 @@ class Jobs:
                     fields = ending(contract, document, "Failed", "Failed", CUT_OFF, started)
                     self._store.update(contract.kind, name, **fields)
                     shutil.rmtree(folder / "ml", ignore_errors=True)
-                if (folder / "log").exists():
-                    restore(contract.log_group, log_stream(name, document), folder / "log")
+                for log in logs(folder):
+                    restore(contract.log_group, log_stream(name, document, log), log)
 
     def shutdown(self) -> None:
         """End every job, as failed, and return when none is left."""
@@ -139,11 +140,9 @@ class Jobs:
 
     def _image(self, job: Contract) -> Image:
         try:
-            image = find_image(job.image_uri, self._settings.images)
-            job.command(image)
+            return self._runtime.find_image(job.image_uri, None if job.entrypoint else job.role)
         except UnknownImage as error:
             raise validation(f"localcloud cannot run {job.image_uri}: {error}") from error
-        return image
 
     def _folder(self, contract: type[Contract], name: str) -> Path:
         return self._settings.home / "jobs" / contract.kind / name

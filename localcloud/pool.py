@@ -3,7 +3,7 @@
 import threading
 
 from localcloud.errors import AwsError
-from localcloud.process import UnknownImage
+from localcloud.runtime import Runtime, UnknownImage
 from localcloud.sandbox import Outcome, Sandbox
 from localcloud.settings import Settings
 
@@ -13,9 +13,10 @@ MOST_SANDBOXES = 4  # per function; further invocations wait for one to be free
 class Pool:
     """Safe for threads. A changed function gets a new pool, and its old one is retired."""
 
-    def __init__(self, function: dict, settings: Settings):
+    def __init__(self, function: dict, settings: Settings, runtime: Runtime):
         self._function = function
         self._settings = settings
+        self._runtime = runtime
         self._changed = threading.Condition()
         self._idle: list[Sandbox] = []
         self._busy: set[Sandbox] = set()
@@ -61,7 +62,7 @@ class Pool:
                     sandbox.stop()
                 if len(self._busy) < MOST_SANDBOXES:
                     try:
-                        sandbox = Sandbox(self._function, self._settings)
+                        sandbox = Sandbox(self._function, self._settings, self._runtime)
                     except UnknownImage as error:
                         raise AwsError("InvalidParameterValueException", f"{error}.") from error
                     self._busy.add(sandbox)

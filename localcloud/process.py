@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 import tomllib
@@ -13,14 +14,12 @@ from pathlib import Path
 
 import psutil
 
-from localcloud.settings import PROJECT
+from localcloud.runtime import FUNCTION, GRACE, Spec, UnknownImage
+from localcloud.settings import PROJECT, Settings
 
-GRACE = 120  # seconds between SIGTERM and SIGKILL, as SageMaker gives a container
 MARK = "LOCALCLOUD_CONTAINER"  # environment variable that every process of a container inherits
-
-
-class UnknownImage(Exception):
-    """An image URI that names none of the images this machine can run."""
+LOOPBACK = "127.0.0.1"
+HOST = "localhost"  # a name that resolves: distributed launchers connect to it
 
 
 @dataclass(frozen=True)
@@ -32,94 +31,130 @@ class Image:
     env: dict[str, str]
     entrypoints: dict[str, list[str]]
 
-    def command(self, role: str) -> list[str]:
-        """ENTRYPOINT for ``train``, ``serve`` or ``function``; raises UnknownImage."""
-        if role not in self.entrypoints:
-            raise UnknownImage(f"image {self.name} has no '{role}' entry point")
-        return self.entrypoints[role]
 
+class ProcessRuntime:
+    """See ``runtime.Runtime``. There is no network to be private, and one host is all there is."""
 
-def find_image(uri: str, images: Path) -> Image:
-    """``123.dkr.ecr.us-east-1.amazonaws.com/bintally-train:tag`` -> the table ``bintally-train``."""
-    tables = tomllib.loads(images.read_text())
-    name = uri.rsplit("/", 1)[-1].split("@")[0].split(":")[0]
-    if name not in tables:
-        raise UnknownImage(f"no image named {name!r} here; known: {', '.join(sorted(tables))}")
-    table = dict(tables[name])
-    venv = PROJECT / table.pop("venv")
-    if not (venv / "bin" / "python").exists():
-        raise UnknownImage(f"image {name} is not installed: {venv} is missing; run 'make install'")
-    return Image(name, venv, table.pop("env", {}), table)
+    name = "process"
+    address = LOOPBACK
+    instance_counts = (1,)
+
+    def __init__(self, settings: Settings):
+        self._images = settings.images
+        self.client_environment = settings.client_environment
+        self.network_interface = next(
+            name
+            for name, addresses in psutil.net_if_addrs().items()
+            if any(address.address == LOOPBACK for address in addresses)
+        )
+
+    def find_image(self, uri: str, role: str | None) -> Image:
+        """``123.dkr.ecr.us-east-1.amazonaws.com/bintally-train:tag`` -> the table ``bintally-train``."""
+        tables = tomllib.loads(self._images.read_text())
+        name = uri.rsplit("/", 1)[-1].split("@")[0].split(":")[0]
+        if name not in tables:
+            raise UnknownImage(f"no image named {name!r} here; known: {', '.join(sorted(tables))}")
+        table = dict(tables[name])
+        venv = PROJECT / table.pop("venv")
+        if not (venv / "bin" / "python").exists():
+            raise UnknownImage(f"image {name} is not installed: {venv} is missing; run 'make install'")
+        image = Image(name, venv, table.pop("env", {}), table)
+        if role is not None and role not in image.entrypoints:
+            raise UnknownImage(f"image {name} has no '{role}' entry point")
+        return image
+
+    def seen(self, folder: Path, at: str) -> str:
+        return str(folder)
+
+    def host_names(self, count: int) -> list[str]:
+        return [HOST] * count
+
+    @contextlib.contextmanager
+    def network(self, name: str):
+        yield name
+
+    def port(self) -> int:
+        with socket.socket() as probe:
+            probe.bind((LOOPBACK, 0))
+            return probe.getsockname()[1]
+
+    def start(self, spec: Spec) -> "Container":
+        """A session of its own, which sees the project's ``containers`` package and ``spec``'s variables,
+        and of localcloud's own environment only what any process needs.
+        """
+        image: Image = spec.image
+        command = [*(spec.entrypoint or image.entrypoints[spec.role]), *spec.arguments]
+        inherited = {k: os.environ[k] for k in ("HOME", "LANG", "TMPDIR", "SSL_CERT_FILE") if k in os.environ}
+        mark = f"{spec.log.resolve()}#{uuid.uuid4().hex}"
+        environment = {
+            **inherited,
+            "PATH": f"{image.venv / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": str(PROJECT),
+            "PYTHONUNBUFFERED": "1",
+            **image.env,
+            **spec.environment,
+            MARK: mark,
+        }
+        # Images have working directories of their own; a job's and a server's is where nothing of ours lies.
+        code = spec.folder / "code"
+        folder = code if spec.role != FUNCTION and code.is_dir() else spec.folder
+        spec.log.parent.mkdir(parents=True, exist_ok=True)
+        executable = image.venv / "bin" / command[0]
+        with spec.log.open("ab") as stream:
+            return Container(
+                mark,
+                [str(executable) if executable.exists() else command[0], *command[1:]],
+                env=environment,
+                cwd=spec.working_directory or folder,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
 
 class Container(subprocess.Popen):
     """A main process. ``mark`` is in the environment of whatever it starts, however detached."""
 
-    mark: str
+    address = LOOPBACK
+
+    def __init__(self, mark: str, *arguments, **options):
+        self._mark = mark
+        super().__init__(*arguments, **options)
 
     def poll(self) -> int | None:
-        """As ever, but up to date: Popen's own says nothing while another thread is in ``wait``."""
-        if self.returncode is None and not _runs(self.pid):
+        """Popen's own says None of a dead process while another thread is still waking up in ``wait``."""
+        if super().poll() is None and not _runs(self.pid):
             self.wait()
-        return super().poll()
+        return self.returncode
 
+    def stop(self, grace: float = GRACE) -> int:
+        family = descendants(self.pid)
+        self.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(grace)
+        self._bury(family)
+        return self.wait()
 
-def spawn(image: Image, command: list[str], env: dict[str, str], cwd: Path, log: Path) -> Container:
-    """Start ``command`` as the container's main process, in a session of its own.
+    def end(self) -> None:
+        self._bury([])
 
-    Both output streams are appended to ``log``. The process sees the project's ``containers``
-    package and ``env``, and of localcloud's own environment only what any process needs.
-    """
-    inherited = {k: os.environ[k] for k in ("HOME", "LANG", "TMPDIR", "SSL_CERT_FILE") if k in os.environ}
-    mark = f"{log.resolve()}#{uuid.uuid4().hex}"
-    environment = {
-        **inherited,
-        "PATH": f"{image.venv / 'bin'}:/usr/local/bin:/usr/bin:/bin",
-        "PYTHONPATH": str(PROJECT),
-        "PYTHONUNBUFFERED": "1",
-        **image.env,
-        **env,
-        MARK: mark,
-    }
-    log.parent.mkdir(parents=True, exist_ok=True)
-    executable = image.venv / "bin" / command[0]
-    with log.open("ab") as stream:
-        process = Container(
-            [str(executable) if executable.exists() else command[0], *command[1:]],
-            env=environment,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    process.mark = mark
-    return process
+    def memory(self) -> int:
+        try:
+            return psutil.Process(self.pid).memory_info().rss
+        except psutil.Error:
+            return 0
 
+    def _bury(self, family: Iterable[psutil.Process]) -> None:
+        """Kill whatever outlived (or must not outlive) the main process.
 
-def stop(process: Container, grace: float = GRACE) -> int:
-    """SIGTERM the main process, as ``docker stop`` does; after ``grace`` seconds kill what is left.
-
-    Returns the exit status.
-    """
-    family = descendants(process.pid)
-    process.send_signal(signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(grace)
-    bury(process, family)
-    return process.wait()
-
-
-def bury(process: Container, family: Iterable[psutil.Process] = ()) -> None:
-    """Kill whatever of a container outlived (or must not outlive) its main process.
-
-    Orphans, also those in sessions of their own, are found by the mark in their environment;
-    ``family`` adds descendants that were seen before and may have wiped theirs.
-    """
-    _kill([*family, *descendants(process.pid)])
-    if process.poll() is None:
-        process.kill()
-    _kill_marked(lambda mark: mark == process.mark)
+        Orphans, also those in sessions of their own, are found by the mark in their environment;
+        ``family`` adds descendants that were seen before and may have wiped theirs.
+        """
+        _kill([*family, *descendants(self.pid)])
+        if self.poll() is None:
+            self.kill()
+        _kill_marked(lambda mark: mark == self._mark)
 
 
 def sweep(home: Path) -> int:
@@ -132,6 +167,13 @@ def descendants(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _kill_marked(matches: Callable[[str], bool]) -> int:
@@ -155,10 +197,3 @@ def _kill(processes: Iterable[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

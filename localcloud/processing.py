@@ -7,8 +7,7 @@ from localcloud import contract
 from localcloud.accepted import ANY, Table, check
 from localcloud.errors import validation
 from localcloud.objects import Objects
-from localcloud.process import Image
-from localcloud.settings import Settings
+from localcloud.runtime import OPT_ML, PROCESS, Runtime
 
 ACCEPTED: Table = {
     "ProcessingJobName": ANY,
@@ -49,20 +48,27 @@ class ProcessingContract:
     prefix = "Processing"
     kind = "processing-job"
     log_group = "/aws/sagemaker/ProcessingJobs"
+    role = PROCESS
 
-    def __init__(self, params: dict, arn: str, base: Path, objects: Objects):
-        self._params = _localized(params, base)
+    def __init__(self, params: dict, arn: str, folder: Path, objects: Objects, runtime: Runtime):
+        self.hosts = contract.cluster(1, folder, runtime)
+        [self._host] = self.hosts
+        self._params = _localized(params, self._host.seen)
         self._arn = arn
-        self._base = base
         self._objects = objects
+        self._runtime = runtime
         self._uploads = contract.Uploads(objects)
-        self._outputs = [output["S3Output"] for output in _outputs(self._params)]
-        self.image_uri = params["AppSpecification"]["ImageUri"]
+        self._inputs = [self._here(item["S3Input"]) for item in params.get("ProcessingInputs", [])]
+        self._outputs = [self._here(output["S3Output"]) for output in _outputs(params)]
+        application = self._params["AppSpecification"]
+        self.image_uri = application["ImageUri"]
+        self.entrypoint = application.get("ContainerEntrypoint")
+        self.arguments = application.get("ContainerArguments") or []
+        self.instance_type = params["ProcessingResources"]["ClusterConfig"]["InstanceType"]
         self.max_runtime = params.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", MAX_RUNTIME)
-        self.working_directory = base
 
     @staticmethod
-    def check(params: dict) -> None:
+    def check(params: dict, runtime: Runtime) -> None:
         check("CreateProcessingJob", params, "ProcessingJobName", ACCEPTED)
         inputs = [(item["InputName"], item.get("S3Input")) for item in params.get("ProcessingInputs", [])]
         outputs = [(item["OutputName"], item.get("S3Output")) for item in _outputs(params)]
@@ -76,42 +82,39 @@ class ProcessingContract:
 
     def prepare(self) -> None:
         for folder in ("config", "processing", "output"):
-            (self._base / folder).mkdir(parents=True, exist_ok=True)
+            (self._host.base / folder).mkdir(parents=True, exist_ok=True)
         config = {
             "processingjobconfig": {**self._params, "ProcessingJobArn": self._arn},
-            "resourceconfig": contract.hosts(
-                self._params["ProcessingResources"]["ClusterConfig"]["InstanceType"]
+            "resourceconfig": contract.resources(
+                self._host, self.hosts, self.instance_type, self._runtime.network_interface
             ),
         }
         for name, document in config.items():
-            (self._base / "config" / f"{name}.json").write_text(json.dumps(document))
-        for item in self._params.get("ProcessingInputs", []):
-            self._objects.download(item["S3Input"]["S3Uri"], Path(item["S3Input"]["LocalPath"]))
+            (self._host.base / "config" / f"{name}.json").write_text(json.dumps(document))
+        for source in self._inputs:
+            self._objects.download(source["S3Uri"], source["LocalPath"])
         for output in self._outputs:
-            Path(output["LocalPath"]).mkdir(parents=True, exist_ok=True)
+            output["LocalPath"].mkdir(parents=True, exist_ok=True)
 
-    def command(self, image: Image) -> list[str]:
-        return contract.command(self._params["AppSpecification"], image, "process")
-
-    def environment(self, settings: Settings) -> dict[str, str]:
+    def environment(self, host: contract.Host) -> dict[str, str]:
         return {
-            **settings.client_environment,
+            **self._runtime.client_environment,
             "PROCESSING_JOB_NAME": self._params["ProcessingJobName"],
             "PROCESSING_JOB_ARN": self._arn,
             **self._params.get("Environment", {}),
-            "SAGEMAKER_BASE_DIR": str(self._base),
+            "SAGEMAKER_BASE_DIR": host.seen,
         }
 
     def sync(self) -> None:
         self._upload({"Continuous"})
 
-    def collect(self, failed: bool, log: Path) -> dict:
+    def collect(self, failed: bool, logs: list[Path]) -> dict:
         self._upload({"Continuous"} if failed else {"Continuous", "EndOfJob"})
-        exit_message = contract.message(self._base / "output" / "message")
+        exit_message = contract.message(self._host.base / "output" / "message")
         return {"ExitMessage": exit_message} if exit_message else {}
 
-    def failure(self) -> str:
-        return contract.message(self._base / "output" / "failure")
+    def failure(self, host: contract.Host) -> str:
+        return contract.message(host.base / "output" / "failure")
 
     @staticmethod
     def entering(document: dict, status: str, message: str, now: float) -> dict:
@@ -120,19 +123,23 @@ class ProcessingContract:
     def _upload(self, modes: set[str]) -> None:
         for output in self._outputs:
             if output["S3UploadMode"] in modes:
-                self._uploads.sync(Path(output["LocalPath"]), output["S3Uri"])
+                self._uploads.sync(output["LocalPath"], output["S3Uri"])
+
+    def _here(self, place: dict) -> dict:
+        """An S3Input or S3Output whose LocalPath is a path of this machine."""
+        return {**place, "LocalPath": contract.below(self._host.base, place["LocalPath"])}
 
 
 def _outputs(params: dict) -> list[dict]:
     return (params.get("ProcessingOutputConfig") or {}).get("Outputs", [])
 
 
-def _localized(value, base: Path):
-    """A document whose strings that begin with ``/opt/ml`` are paths below ``base``."""
+def _localized(value, seen: str):
+    """A document whose strings that begin with ``/opt/ml`` are paths as the container sees them."""
     if isinstance(value, dict):
-        return {key: _localized(item, base) for key, item in value.items()}
+        return {key: _localized(item, seen) for key, item in value.items()}
     if isinstance(value, list):
-        return [_localized(item, base) for item in value]
-    if isinstance(value, str) and (value == str(contract.OPT_ML) or value.startswith(f"{contract.OPT_ML}/")):
-        return str(base) + value.removeprefix(str(contract.OPT_ML))
+        return [_localized(item, seen) for item in value]
+    if isinstance(value, str) and (value == OPT_ML or value.startswith(f"{OPT_ML}/")):
+        return seen + value.removeprefix(OPT_ML)
     return value

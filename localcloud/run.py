@@ -5,15 +5,17 @@ import math
 import shutil
 import threading
 import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
-from localcloud import process
-from localcloud.contract import Contract
+from localcloud.contract import Contract, Host
 from localcloud.errors import validation
+from localcloud.instances import limits
 from localcloud.logs import follow
 from localcloud.objects import NoSuchObject
-from localcloud.process import Container, Image
-from localcloud.settings import Settings
+from localcloud.runtime import GRACE, Container, Image, Runtime, Spec
 from localcloud.store import Store
 
 SYNC_SECONDS = 30  # between two uploads of checkpoints
@@ -28,35 +30,34 @@ class ClientError(Exception):
 
 
 class Run:
-    """The job's thread, its process, and its document in the store."""
+    """The job's thread, its containers, and its document in the store."""
 
     def __init__(
-        self, name: str, contract: Contract, image: Image, folder: Path, settings: Settings, store: Store
+        self, name: str, contract: Contract, image: Image, folder: Path, runtime: Runtime, store: Store
     ):
-        """``folder`` holds the container's ``ml`` while it runs, and its ``log`` for ever."""
+        """``folder`` holds the containers' ``ml`` while they run, and their logs for ever."""
         self._name = name
         self._contract = contract
         self._image = image
         self._base = folder / "ml"
-        self._log = folder / "log"
-        self._settings = settings
+        self._logs = [folder / f"algo-{number + 1}.log" for number in range(len(contract.hosts))]
+        self._runtime = runtime
         self._store = store
         self._lock = threading.RLock()
         self._ending: str | None = None  # why the job was told to end, if it was
-        self._container: Container | None = None
+        self._containers: list[Container] = []
         self._started: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"{contract.kind} {name}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self, ending: str, grace: float = process.GRACE) -> None:
-        """End the job: ``Stopped``, ``MaxRuntimeExceeded``, or a failure reason. Waits for the container."""
+    def stop(self, ending: str, grace: float = GRACE) -> None:
+        """End the job: ``Stopped``, ``MaxRuntimeExceeded``, or a failure reason. Waits for the containers."""
         with self._lock:
             self._ending = self._ending or ending
-            container = self._container
-        if container is not None:
-            process.stop(container, grace)
+            containers = list(self._containers)
+        in_parallel(lambda container: container.stop(grace), containers)
 
     def request_stop(self) -> None:
         """StopTrainingJob: the job is Stopping when this returns, and ends in the background.
@@ -86,9 +87,9 @@ class Run:
         try:
             self._enter("Downloading", "Downloading input data")
             self._prepare()
-            code = self._execute()
-            if code is not None:
-                failure = self._failure(code)
+            ended = self._execute()
+            if ended is not None:
+                failure = self._failure(*ended)
                 self._enter("Uploading", "Uploading generated training model")
                 fields = self._collect(failed=failure is not None)
         except ClientError as error:
@@ -105,35 +106,87 @@ class Run:
         except (NoSuchObject, OSError) as error:
             raise ClientError(f"Data download failed: {error}") from error
 
-    def _execute(self) -> int | None:
-        """The container's exit status; None if the job was told to end before it had started."""
+    def _execute(self) -> tuple[int, int] | None:
+        """Which host decided how the job ended, and its exit status: the first that failed, or the chief.
+
+        None if the job was told to end before it had started.
+        """
+        with ExitStack() as stack:
+            network = None
+            if len(self._contract.hosts) > 1:
+                try:
+                    network = stack.enter_context(self._runtime.network(self._name))
+                except OSError as error:
+                    raise ClientError(f"the hosts' network could not be created: {error}") from error
+            if not self._start(network):
+                return None
+            document = self._store.get(self._contract.kind, self._name)
+            for log_file in self._logs:
+                stream = log_stream(self._name, document, log_file)
+                stack.callback(follow(self._contract.log_group, stream, log_file))
+            stack.callback(self._end)
+            ended = threading.Event()
+            minder = threading.Thread(
+                target=self._mind, args=[ended], name=f"minder {self._name}", daemon=True
+            )
+            minder.start()
+            outcome = self._wait()
+            ended.set()
+            minder.join()
+            return outcome
+
+    def _start(self, network: str | None) -> bool:
+        """Start all containers, or none; False if the job was told to end."""
         with self._lock:
             if self._ending is not None:
-                return None
+                return False
             self._started = time.time()
             self._change(**{f"{self._contract.prefix}StartTime": self._started})
             self._enter(self._contract.prefix, "Training image download completed. Training in progress.")
             try:
-                self._container = process.spawn(
-                    self._image,
-                    self._contract.command(self._image),
-                    self._contract.environment(self._settings),
-                    self._contract.working_directory,
-                    self._log,
-                )
+                for host, log_file in zip(self._contract.hosts, self._logs, strict=True):
+                    self._containers.append(self._runtime.start(self._spec(host, log_file, network)))
             except OSError as error:
+                self._end()
                 raise ClientError(f"the container could not be started: {error}") from error
-        document = self._store.get(self._contract.kind, self._name)
-        unfollow = follow(self._contract.log_group, log_stream(self._name, document), self._log)
-        ended = threading.Event()
-        minder = threading.Thread(target=self._mind, args=[ended], name=f"minder {self._name}", daemon=True)
-        minder.start()
-        code = self._container.wait()
-        ended.set()
-        process.bury(self._container)
-        minder.join()
-        unfollow()
-        return code
+            return True
+
+    def _spec(self, host: Host, log_file: Path, network: str | None) -> Spec:
+        return Spec(
+            name=f"{self._name}-{host.name}",
+            image=self._image,
+            role=self._contract.role,
+            environment=self._contract.environment(host),
+            folder=host.base,
+            log=log_file,
+            entrypoint=self._contract.entrypoint,
+            arguments=self._contract.arguments,
+            limits=limits(self._contract.instance_type),
+            host=host.name,
+            network=network,
+        )
+
+    def _wait(self) -> tuple[int, int]:
+        """Until all have ended; one that fails takes the others with it."""
+        failed: list[tuple[int, int]] = []
+        lock = threading.Lock()
+
+        def watch(index: int) -> None:
+            code = self._containers[index].wait()
+            with lock:
+                first = code != 0 and not failed
+                if code != 0:
+                    failed.append((index, code))
+            if first:
+                others = [c for number, c in enumerate(self._containers) if number != index]
+                in_parallel(lambda container: container.stop(GRACE), others)
+
+        in_parallel(watch, range(len(self._containers)))
+        return failed[0] if failed else (0, 0)
+
+    def _end(self) -> None:
+        for container in self._containers:
+            container.end()
 
     def _mind(self, ended: threading.Event) -> None:
         deadline = self._started + self._contract.max_runtime
@@ -148,20 +201,20 @@ class Run:
 
     def _collect(self, failed: bool) -> dict:
         try:
-            return self._contract.collect(failed, self._log)
+            return self._contract.collect(failed, self._logs)
         except (NoSuchObject, OSError) as error:
             raise ClientError(f"Artifact upload failed: {error}") from error
 
-    def _failure(self, code: int) -> str | None:
+    def _failure(self, index: int, code: int) -> str | None:
         """FailureReason, or None for a job that has completed or was told to stop."""
         if self._ending is not None:
             return None if self._ending in STOPPED else self._ending
         if code == 0:
             return None
-        if reason := self._contract.failure():
+        if reason := self._contract.failure(self._contract.hosts[index]):
             return f"AlgorithmError: {reason}"
         code = code if code >= 0 else 128 - code  # killed by a signal, as a shell and Docker count it
-        last = _last_line(self._log)
+        last = _last_line(self._logs[index])
         return f"AlgorithmError: exit code {code}" + (f": {last}" if last else "")
 
     def _enter(self, phase: str, message: str) -> None:
@@ -205,8 +258,22 @@ def ending(
     return fields
 
 
-def log_stream(name: str, document: dict) -> str:
-    return f"{name}/algo-1-{int(document['CreationTime'])}"
+def in_parallel(work: Callable, items: Collection) -> None:
+    """``work`` on all items at once; with one there is no thread to wait for."""
+    if len(items) == 1:
+        work(*items)
+    elif items:
+        with ThreadPoolExecutor(len(items)) as pool:
+            list(pool.map(work, items))
+
+
+def logs(folder: Path) -> list[Path]:
+    """The logs of a job's containers."""
+    return sorted(folder.glob("algo-*.log"))
+
+
+def log_stream(name: str, document: dict, log_file: Path) -> str:
+    return f"{name}/{log_file.stem}-{int(document['CreationTime'])}"
 
 
 def _last_line(path: Path) -> str:

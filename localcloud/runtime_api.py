@@ -36,17 +36,19 @@ class Event:
 class RuntimeApi:
     """A server on a port of its own; ``events`` tells what happens on the other side."""
 
-    def __init__(self):
+    def __init__(self, host: str):
+        """``host``: the address of this machine on which to listen."""
+        self._host = host
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._invocations: queue.SimpleQueue[Invocation | None] = queue.SimpleQueue()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server((host, 0), _Handler)
         self._server.api = self
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
     def address(self) -> str:
         """AWS_LAMBDA_RUNTIME_API."""
-        return f"127.0.0.1:{self._server.server_port}"
+        return f"{self._host}:{self._server.server_port}"
 
     def submit(self, invocation: Invocation) -> None:
         """For the process's next ``GET …/invocation/next``; make sure first that it lives."""

@@ -8,7 +8,9 @@ import json
 import time
 from collections.abc import Callable
 
-from moto.core.utils import camelcase_to_underscores
+from moto.core.utils import camelcase_to_underscores, get_service_model
+from moto.sagemaker.exceptions import ValidationError
+from moto.sagemaker.models import FakeEndpointConfig
 from moto.sagemaker.responses import SageMakerResponse
 
 from localcloud.accepted import check
@@ -39,6 +41,20 @@ def install(store: Store, jobs: Jobs, endpoints: Endpoints) -> None:
     for name, operation in operations.items():
         method = camelcase_to_underscores(name)
         setattr(SageMakerResponse, method, _answering(operation, getattr(SageMakerResponse, method, None)))
+
+
+def honour_instance_types() -> None:
+    """Have moto take every instance type that botocore knows for hosting: its own list is years old.
+
+    Called once, before anything is created.
+    """
+    known = get_service_model("sagemaker").shape_for("ProductionVariantInstanceType").enum
+
+    def validate_instance_type(config: FakeEndpointConfig, instance_type: str) -> None:
+        if instance_type not in known:
+            raise ValidationError(message=f"{instance_type!r} is not an instance type for hosting")
+
+    FakeEndpointConfig.validate_instance_type = validate_instance_type
 
 
 def _answering(operation: Operation, original) -> Callable:

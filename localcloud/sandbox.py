@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
-
+from localcloud.instances import Limits
 from localcloud.logs import follow
-from localcloud.process import bury, descendants, find_image, spawn
+from localcloud.runtime import FUNCTION, TASK_ROOT, Container, Runtime, Spec
 from localcloud.runtime_api import ERROR, EXITED, INIT_ERROR, READY, RESPONSE, Event, Invocation, RuntimeApi
 from localcloud.settings import Settings
 
@@ -33,17 +32,15 @@ class Outcome:
 class Sandbox:
     """Starts with the first invocation; once it is not ``alive`` any more, another one is needed."""
 
-    def __init__(self, function: dict, settings: Settings):
+    def __init__(self, function: dict, settings: Settings, runtime: Runtime):
         """``function``: its document; raises UnknownImage."""
         self._function = function
-        self._settings = settings
-        self._image = find_image(function["ImageUri"], settings.images)
-        config = function.get("ImageConfig") or {}
-        entry = config.get("EntryPoint") or self._image.command("function")
-        self._command = [*entry, *(config.get("Command") or [])]
+        self._runtime = runtime
+        self._image = runtime.find_image(function["ImageUri"], FUNCTION)
+        self._config = function.get("ImageConfig") or {}
         self._id = uuid.uuid4().hex
-        self._api = RuntimeApi()
-        self._process = None
+        self._api = RuntimeApi(runtime.address)
+        self._container: Container | None = None
         self._unfollow = None
         self._ready = False
         self._changing = threading.Lock()
@@ -54,7 +51,7 @@ class Sandbox:
     @property
     def alive(self) -> bool:
         """A dead runtime's pending request for work would swallow an invocation: ask before each."""
-        return not self._stopped.is_set() and (self._process is None or self._process.poll() is None)
+        return not self._stopped.is_set() and (self._container is None or self._container.poll() is None)
 
     def invoke(self, request_id: str, payload: bytes, client_context: str | None) -> Outcome:
         """One invocation, within the function's Timeout; an outcome with an error may end the sandbox."""
@@ -80,9 +77,9 @@ class Sandbox:
             if self._stopped.is_set():
                 return
             self._stopped.set()
-        if self._process is not None:
-            bury(self._process, descendants(self._process.pid))
-            self._process.wait()
+        if self._container is not None:
+            self._container.end()
+            self._container.wait()
         if self._unfollow:
             self._unfollow()
         self._api.events.put(Event(EXITED, status=-9))
@@ -95,7 +92,7 @@ class Sandbox:
         task_root = self._log.parent.parent / "task"
         task_root.mkdir(parents=True, exist_ok=True)
         environment = {
-            **self._settings.client_environment,
+            **self._runtime.client_environment,
             "AWS_LAMBDA_RUNTIME_API": self._api.address,
             "AWS_LAMBDA_FUNCTION_NAME": name,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self._function["MemorySize"]),
@@ -103,26 +100,37 @@ class Sandbox:
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_LAMBDA_LOG_GROUP_NAME": group,
             "AWS_LAMBDA_LOG_STREAM_NAME": stream,
-            "LAMBDA_TASK_ROOT": str(task_root),
+            "LAMBDA_TASK_ROOT": self._runtime.seen(task_root, TASK_ROOT),
             "TZ": ":UTC",
             **(self._function.get("Environment") or {}),
         }
-        folder = (self._function.get("ImageConfig") or {}).get("WorkingDirectory")
-        cwd = Path(folder) if folder else task_root
+        spec = Spec(
+            name=name,
+            image=self._image,
+            role=FUNCTION,
+            environment=environment,
+            folder=task_root,
+            log=self._log,
+            entrypoint=self._config.get("EntryPoint"),
+            arguments=self._config.get("Command") or (),
+            working_directory=self._config.get("WorkingDirectory"),
+            # Memory alone: its share of a CPU would slow the start, during which Lambda gives a whole one.
+            limits=Limits(memory=self._function["MemorySize"] << 20),
+        )
         self._unfollow = follow(group, stream, self._log)
         with self._changing:
             if self._stopped.is_set():
                 raise OSError("the sandbox has been stopped")
-            self._process = spawn(self._image, self._command, environment, cwd, self._log)
+            self._container = self._runtime.start(spec)
         threading.Thread(target=self._watch, name=f"runtime {name}", daemon=True).start()
 
     def _watch(self) -> None:
-        self._api.events.put(Event(EXITED, status=self._process.wait()))
+        self._api.events.put(Event(EXITED, status=self._container.wait()))
 
     def _run(self, request_id: str, payload: bytes, client_context: str | None) -> tuple[bytes, str | None]:
         """(payload, error) of one invocation; a process that cannot go on is killed."""
         timeout = self._function["Timeout"]
-        if self._process is None:
+        if self._container is None:
             try:
                 self._start()
             except OSError as error:
@@ -179,12 +187,7 @@ class Sandbox:
         return _error(errorType="Runtime.ExitError", errorMessage=message)
 
     def _memory(self) -> int:
-        if self._process is None:
-            return 0
-        try:
-            return psutil.Process(self._process.pid).memory_info().rss >> 20
-        except psutil.Error:
-            return 0  # it has ended
+        return self._container.memory() >> 20 if self._container else 0
 
     def _note(self, line: str) -> None:
         with self._log.open("a") as log:

@@ -12,12 +12,13 @@ from contextlib import nullcontext
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from localcloud import journal, logs, mirror, process, sagemaker, transport
+from localcloud import ecr, journal, logs, mirror, registry_front, runtime, sagemaker, transport
 from localcloud.endpoints import Endpoints
 from localcloud.functions import Functions
 from localcloud.invoke import Invocations
 from localcloud.jobs import Jobs
 from localcloud.objects import Objects
+from localcloud.registry import Registry
 from localcloud.settings import HEALTH, Settings
 from localcloud.store import Store
 
@@ -31,10 +32,13 @@ class AlreadyRunning(Exception):
 class Front:
     """The WSGI application: the paths that must be quick first, moto last."""
 
-    def __init__(self, settings: Settings, invocations, functions, moto):
-        self._health = json.dumps({"home": str(settings.home), "pid": os.getpid()}).encode()
+    def __init__(self, settings: Settings, invocations, functions, images, moto):
+        self._health = json.dumps(
+            {"home": str(settings.home), "pid": os.getpid(), "runtime": settings.runtime}
+        ).encode()
         self._invocations = invocations
         self._functions = functions
+        self._images = images
         self._moto = moto
 
     def __call__(self, environ: dict, start_response):
@@ -43,6 +47,8 @@ class Front:
             return self._invocations(environ, start_response)
         if path.startswith("/2015-03-31/functions"):
             return self._functions(environ, start_response)
+        if path.startswith(registry_front.ROOT) and not _is_signed(environ):  # other services have a v2, too
+            return self._images(environ, start_response)
         if path == HEALTH:
             return _answer(start_response, "200 OK", self._health)
         return self._moto(environ, start_response)
@@ -86,7 +92,7 @@ class Durable:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; raises AlreadyRunning, or OSError if the port is taken."""
+    """Serve until SIGTERM or SIGINT; raises AlreadyRunning, NoRuntime, or OSError if the port is taken."""
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "lock").open("w") as lock:
         try:
@@ -97,25 +103,30 @@ def serve(settings: Settings) -> None:
 
 
 def _serve(settings: Settings) -> None:
-    if killed := process.sweep(settings.home):
-        log.warning("killed %d processes that an earlier localcloud left", killed)
+    if killed := runtime.sweep(settings.home):
+        log.warning("killed %d processes or containers that an earlier localcloud left", killed)
+    below = runtime.choose(settings)
     store = Store(settings.home / "store")
     disk = mirror.Mirror(settings.home / "s3")
     objects = Objects(disk)
-    jobs = Jobs(settings, store, objects)
-    endpoints = Endpoints(settings, store, objects)
-    functions = Functions(settings, store)
+    jobs = Jobs(settings, below, store, objects)
+    endpoints = Endpoints(settings, below, store, objects)
+    functions = Functions(settings, below, store)
     moto = DomainDispatcherApplication(create_backend_app)
     record = journal.Journal(settings.home / "journal.jsonl")
-    front = Front(settings, Invocations(endpoints), functions, Durable(moto, disk, record))
+    registry = Registry(settings.registry)
+    images = registry_front.RegistryFront(registry, store)
+    front = Front(settings, Invocations(endpoints), functions, images, Durable(moto, disk, record))
 
+    sagemaker.honour_instance_types()
     record.replay(moto)  # before anything is carried out: moto's bookkeeping alone
     disk.restore()
     mirror.watch()
     logs.honour_prefixes()
+    ecr.install(settings, registry, store)
     sagemaker.install(store, jobs, endpoints)
     jobs.resume()
-    server = transport.listen(front, settings)
+    server = transport.listen(front, settings, below.address)
 
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -130,6 +141,10 @@ def _serve(settings: Settings) -> None:
     for part in (jobs, functions, endpoints):
         part.shutdown()
     settings.pid_file.unlink(missing_ok=True)
+
+
+def _is_signed(environ: dict) -> bool:
+    return environ.get("HTTP_AUTHORIZATION", "").startswith("AWS4-")
 
 
 def _answer(start_response, status: str, body: bytes) -> list[bytes]:

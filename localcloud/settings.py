@@ -18,6 +18,8 @@ class Settings:
     host: str
     port: int
     images: Path
+    runtime: str = "process"  # or docker
+    registry: str = "localhost:5000"  # what stands behind ECR
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -27,6 +29,8 @@ class Settings:
             host=get("LOCALCLOUD_HOST", "127.0.0.1"),
             port=int(get("LOCALCLOUD_PORT", "4599")),
             images=Path(get("LOCALCLOUD_IMAGES", PROJECT / "docker" / "images.toml")),
+            runtime=get("LOCALCLOUD_RUNTIME") or cls.runtime,
+            registry=get("LOCALCLOUD_REGISTRY") or cls.registry,
         )
 
     @property
@@ -43,7 +47,7 @@ class Settings:
 
     @property
     def client_environment(self) -> dict[str, str]:
-        """What points the AWS CLI, boto3, and the containers themselves at this address."""
+        """What points the AWS CLI and boto3 on this machine at this address."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "localcloud",

@@ -10,7 +10,7 @@ SHOWN = 8  # of each kind, the newest
 COLOURS = {"Completed": "green", "InService": "green", "Active": "green", "Failed": "red"}
 
 
-def show(settings: Settings, pid: int) -> None:
+def show(settings: Settings, health: dict) -> None:
     def client(service: str):
         environment = settings.client_environment
         return boto3.client(
@@ -37,7 +37,8 @@ def show(settings: Settings, pid: int) -> None:
         ),
     ]
     console = Console()
-    console.print(f"localcloud at {settings.url}, pid {pid}", soft_wrap=True)
+    what = f"localcloud at {settings.url}, pid {health['pid']}, RUNTIME={health['runtime']}"
+    console.print(what, soft_wrap=True)
     if rows:
         table = Table("what", "name", "status")
         for what, name, state in rows:

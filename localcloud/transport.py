@@ -11,23 +11,27 @@ from moto.core.request import (
 )
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
-from waitress.server import TcpWSGIServer
+from waitress.server import MultiSocketServer, TcpWSGIServer
 from waitress.task import WSGITask
+from waitress.utilities import BadRequest
 
 from localcloud.settings import Settings
 
 THREADS = 64  # a function that calls an endpoint that reads from S3 holds three
 LARGEST_BODY = 5 * 1024**3  # bytes, S3's own limit for one PUT
+TLS_HANDSHAKE = b"\x16\x03"  # the first bytes of every connection
 SPELLINGS = "LOCALCLOUD_SPELLINGS"
 
 
-def listen(application, settings: Settings) -> TcpWSGIServer:
-    """Take the port, or raise OSError; nothing is answered before the server's ``run``."""
+def listen(application, settings: Settings, address: str) -> TcpWSGIServer | MultiSocketServer:
+    """Take the port of the host and of ``address``, where containers look for it, or raise OSError.
+
+    Nothing is answered before the server's ``run``.
+    """
     TcpWSGIServer.channel_class = _Channel
     return waitress.create_server(
         application,
-        host=settings.host,
-        port=settings.port,
+        listen=" ".join(f"{host}:{settings.port}" for host in sorted({settings.host, address})),
         threads=THREADS,
         connection_limit=1000,
         max_request_body_size=LARGEST_BODY,
@@ -44,7 +48,18 @@ def for_moto(environ: dict) -> None:
 
 
 class _Parser(HTTPRequestParser):
-    """Keeps ``x-amz-meta-some_name``, which waitress drops like all headers with an underscore."""
+    """Keeps ``x-amz-meta-some_name``, which waitress drops like all headers with an underscore.
+
+    Answers an attempt at TLS, with which ``docker push`` begins, instead of waiting for the end of its
+    header: docker would give up only after ten seconds, and go on without.
+    """
+
+    def received(self, data: bytes) -> int:
+        if not self.header_plus and data.startswith(TLS_HANDSHAKE):
+            self.error = BadRequest("This is HTTP, not HTTPS.")
+            self.completed = True
+            return len(data)
+        return super().received(data)
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)

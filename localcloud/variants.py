@@ -1,17 +1,17 @@
 """What an endpoint configuration asks for, as what this machine runs; the rest is refused by name."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from localcloud.accepted import NAME
 from localcloud.errors import validation
-from localcloud.process import Image, UnknownImage, find_image
+from localcloud.instances import Limits, limits
+from localcloud.runtime import SERVE, Image, Runtime, UnknownImage
 
 MOST_INSTANCES = 8  # processes per endpoint, on one machine
 STARTUP_SECONDS = 8 * 60  # SageMaker's own limit where the variant names none
 
 # A member of the request -> what it asks for. Not listed, hence accepted and without effect on one
-# machine: AcceleratorType, InstanceType, RoutingConfig, volumes, keys, networks, core dumps.
+# machine: AcceleratorType, RoutingConfig, volumes, keys, networks, core dumps.
 REFUSED_IN_CONFIG = {
     "AsyncInferenceConfig": "asynchronous inference",
     "ShadowProductionVariants": "shadow variants",
@@ -43,6 +43,7 @@ class Variant:
     instances: int
     weight: float
     startup_seconds: float
+    limits: Limits
 
 
 def snapshot(config_name: str, store) -> dict:
@@ -63,11 +64,11 @@ def snapshot(config_name: str, store) -> dict:
     return {"Config": config, "Models": models}
 
 
-def variants(deployment: dict, images: Path) -> list[Variant]:
+def variants(deployment: dict, runtime: Runtime) -> list[Variant]:
     """The variants of a snapshot; raises AwsError for what localcloud cannot honour."""
     config = deployment["Config"]
     _refuse(config, REFUSED_IN_CONFIG, "endpoint configuration")
-    found = [_variant(v, deployment["Models"], images) for v in config["ProductionVariants"]]
+    found = [_variant(v, deployment["Models"], runtime) for v in config["ProductionVariants"]]
     if (instances := sum(v.instances for v in found)) > MOST_INSTANCES:
         raise validation(
             f"localcloud starts at most {MOST_INSTANCES} instances of an endpoint on one machine, "
@@ -91,7 +92,7 @@ def refuse_deployment(params: dict) -> None:
         raise validation(f"localcloud does not provide {kind} traffic routing, only ALL_AT_ONCE.")
 
 
-def _variant(variant: dict, models: dict[str, dict], images: Path) -> Variant:
+def _variant(variant: dict, models: dict[str, dict], runtime: Runtime) -> Variant:
     where = f"variant {variant['VariantName']}"
     if not NAME.fullmatch(variant["VariantName"]):  # it names folders, too
         raise validation(f"VariantName {variant['VariantName']!r} must match {NAME.pattern}.")
@@ -100,8 +101,7 @@ def _variant(variant: dict, models: dict[str, dict], images: Path) -> Variant:
         raise validation(f"localcloud does not provide inference components ({where} names no model).")
     container = _container(models[variant["ModelName"]])
     try:
-        image = find_image(container["Image"], images)
-        image.command("serve")
+        image = runtime.find_image(container["Image"], SERVE)
     except UnknownImage as error:
         raise validation(f"Model {variant['ModelName']}: {error}.") from error
     return Variant(
@@ -113,6 +113,7 @@ def _variant(variant: dict, models: dict[str, dict], images: Path) -> Variant:
         instances=variant.get("InitialInstanceCount", 1),
         weight=variant.get("InitialVariantWeight", 1.0),
         startup_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS),
+        limits=limits(variant.get("InstanceType", "")),
     )
 
 

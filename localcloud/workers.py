@@ -1,15 +1,14 @@
-"""One instance behind an endpoint: a serving container as a process, kept alive and spoken to."""
+"""One instance behind an endpoint: a serving container, kept alive and spoken to."""
 
-import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import urllib3
 
-from localcloud.process import Image, bury, spawn, stop
+from localcloud.runtime import Container, Runtime, Spec
 
-HOST = "127.0.0.1"
 PING_SECONDS = 2  # how long SageMaker waits for one answer to /ping
 PING_INTERVAL = 0.1
 RESTART_PAUSE = 0.5  # doubled after every start that fails, up to the longest pause
@@ -23,23 +22,20 @@ class StartFailed(Exception):
 class Worker:
     """``serve`` of one image. ``ready`` is set while it takes requests; when it dies it is started again."""
 
-    def __init__(
-        self, image: Image, environment: dict[str, str], base: Path, log: Path, startup_seconds: float
-    ):
-        self.log = log
+    def __init__(self, runtime: Runtime, spec: Spec, startup_seconds: float):
+        self.log = spec.log
         self.ready = threading.Event()
-        self._image = image
-        self._environment = {**environment, "SAGEMAKER_BASE_DIR": str(base)}
-        self._base = base
+        self._runtime = runtime
+        self._spec = spec
         self._startup_seconds = startup_seconds
         self._stopping = threading.Event()
         self._launching = threading.Lock()
-        self._process = None
+        self._container: Container | None = None
         self._pool = None
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._container.pid
 
     def start(self) -> None:
         """Returns when the container is ready; raises StartFailed, and then nothing is left running."""
@@ -64,28 +60,27 @@ class Worker:
         self._stopping.set()
         self.ready.clear()
         with self._launching:
-            process = self._process
-        if process is not None:
-            stop(process, grace)
+            container = self._container
+        if container is not None:
+            container.stop(grace)
             self._pool.close()
 
     def _launch(self) -> None:
         with self._launching:
             if self._stopping.is_set():
                 raise StartFailed("stopped while it was starting")
-            port = _free_port()
-            self._pool = urllib3.HTTPConnectionPool(HOST, port, maxsize=32)
-            environment = {**self._environment, "SAGEMAKER_BIND_TO_PORT": str(port)}
+            port = self._runtime.port()
+            environment = {**self._spec.environment, "SAGEMAKER_BIND_TO_PORT": str(port)}
             try:
-                command = self._image.command("serve")
-                self._process = spawn(self._image, command, environment, self._base, self.log)
+                self._container = self._runtime.start(replace(self._spec, environment=environment))
             except OSError as error:
                 raise StartFailed(f"the container could not be started: {error}") from error
+            self._pool = urllib3.HTTPConnectionPool(self._container.address, port, maxsize=32)
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._startup_seconds
         while not self._stopping.wait(PING_INTERVAL):
-            if (status := self._process.poll()) is not None:
+            if (status := self._container.poll()) is not None:
                 raise StartFailed(f"the container ended with status {status}: {last_line(self.log)}")
             if self._answers_ping():
                 self.ready.set()
@@ -106,9 +101,9 @@ class Worker:
     def _keep_alive(self) -> None:
         pause = RESTART_PAUSE
         while True:
-            status = self._process.wait()
+            status = self._container.wait()
             self.ready.clear()
-            bury(self._process, [])  # its helpers would hold on to memory, and perhaps to a device
+            self._container.end()  # its helpers would hold on to memory, and perhaps to a device
             if self._stopping.is_set():
                 return
             self._note(f"the container ended with status {status}; it is started again in {pause:g} s")
@@ -121,7 +116,7 @@ class Worker:
                 pause = RESTART_PAUSE
             except StartFailed as error:
                 self._note(str(error))
-                stop(self._process, grace=5)
+                self._container.stop(grace=5)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def _note(self, message: str) -> None:
@@ -136,9 +131,3 @@ def last_line(log: Path) -> str:
     except FileNotFoundError:
         lines = []
     return next((line.strip() for line in reversed(lines) if line.strip()), "it logged nothing")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]

@@ -1,5 +1,6 @@
 """The services' only door to AWS: one session, its clients, and what is derived from the account."""
 
+import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
@@ -52,9 +53,22 @@ class Aws:
         return self.settings.role or f"arn:aws:iam::{self.account}:role/bintally-execution"
 
     def image(self, name: str) -> str:
-        """URI of the image ``train``, ``serve`` or ``function``."""
+        """URI of the image ``train``, ``serve`` or ``function``: set, or by digest as it was pushed last."""
         registry = f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
-        return getattr(self.settings, f"{name}_image") or f"{registry}/bintally-{name}:latest"
+        return (
+            getattr(self.settings, f"{name}_image")
+            or self._pushed_images.get(f"bintally-{name}")
+            or f"{registry}/bintally-{name}:latest"
+        )
+
+    @cached_property
+    def _pushed_images(self) -> dict[str, str]:
+        """What ecr-push.sh has pushed from here to this account and region: URIs by name."""
+        try:
+            documents = json.loads(self.settings.images.read_text())
+        except FileNotFoundError:
+            return {}
+        return documents.get(f"{self.account}/{self.region}", {})
 
     def default_bucket(self) -> str:
         """The bucket's name, after creating it where it does not exist.

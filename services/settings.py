@@ -26,7 +26,7 @@ class Settings:
     bucket: str = ""  # sagemaker-<region>-<account>
     prefix: str = "bintally"  # of every key in the bucket
     role: str = ""  # arn:aws:iam::<account>:role/bintally-execution
-    train_image: str = ""  # <account>.dkr.ecr.<region>.amazonaws.com/bintally-train:latest
+    train_image: str = ""  # as pushed last, or <account>.dkr.ecr.<region>.amazonaws.com/bintally-train:latest
     serve_image: str = ""
     function_image: str = ""
     endpoint: str = "bintally"
@@ -38,6 +38,11 @@ class Settings:
     abid_bucket: str = "aft-vbi-pds"
     abid_region: str = "us-east-1"
     abid_endpoint_url: str = ""  # AWS itself
+
+    @property
+    def images(self) -> Path:
+        """Where ecr-push.sh writes the URIs of what it has pushed."""
+        return self.local / "images.json"
 
     @classmethod
     def load(cls, flags: argparse.Namespace | None = None) -> "Settings":

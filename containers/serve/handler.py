@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from containers.common import paths
-from containers.common.errors import BinTallyError
+from containers.common.errors import BinTallyError, SettingsError
 from containers.common.graph import Graph
 from containers.common.verdict import judge
-from containers.serve import requests
+from containers.serve import requests, state
 
 REASONS = {
     200: "OK",
@@ -92,8 +92,16 @@ def failure(status: int, code: str, message: str) -> Answer:
 
 def load() -> Handler:
     """The model of this container; raises ModelError where there is none."""
-    threads = int(os.environ.get("BINTALLY_THREADS", "1"))
-    return Handler(Graph(paths.model(), threads=threads), requests.ObjectReader.from_environment())
+    accelerator = os.environ.get("BINTALLY_ACCELERATOR")
+    if accelerator not in (None, "", "eia"):
+        raise SettingsError(f"BINTALLY_ACCELERATOR={accelerator}; only eia is known")
+    if accelerator:
+        from containers.serve.accelerator import AcceleratedGraph  # brings torch
+
+        graph = AcceleratedGraph(paths.model())
+    else:
+        graph = Graph(paths.model(), threads=int(os.environ.get("BINTALLY_THREADS", "1")))
+    return Handler(graph, requests.ObjectReader.from_environment())
 
 
 _handler: Handler | None = None
@@ -108,14 +116,17 @@ def handle(data: list[dict] | None, context) -> list[bytes] | None:
         return None
     batch = []
     for index, row in enumerate(data):
-        headers = {
-            name: context.get_request_header(index, name) or ""
-            for name in ("Content-Type", requests.CUSTOM_ATTRIBUTES)
+        headers = {  # the servers pass names as the client wrote them, and parameters among them
+            name.lower(): value
+            for name, value in context.get_all_request_header(index).items()
+            if isinstance(value, str)
         }
         body = row.get("body") if row.get("body") is not None else row.get("data")
         body = json.dumps(body).encode() if isinstance(body, dict) else bytes(body or b"")
-        batch.append((body, headers["Content-Type"], headers[requests.CUSTOM_ATTRIBUTES]))
-    answers = _handler.answer(batch)
+        attributes = headers.get(requests.CUSTOM_ATTRIBUTES.lower(), "")
+        batch.append((body, headers.get("content-type", ""), attributes))
+    with state.working():
+        answers = _handler.answer(batch)
     for index, answer in enumerate(answers):
         context.set_response_status(answer.status, REASONS[answer.status], index)
         context.set_response_content_type(index, "application/json")

@@ -9,7 +9,6 @@ import csv
 import json
 import os
 import sys
-import tarfile
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from containers.common import manifest, metrics, paths
-from containers.common.errors import BinTallyError, DataError, ModelError
+from containers.common.archive import unpack
+from containers.common.errors import BinTallyError, DataError
 from containers.common.graph import Graph
 
 BATCH = 32
@@ -99,15 +99,11 @@ def _predict(graph: Graph, files: list[Path]):
 def main() -> int:
     try:
         records = manifest.read(paths.processing("manifest", manifest.FILE))
-        archive = paths.processing("model", "model.tar.gz")
-        if not archive.is_file():
-            raise ModelError(f"{archive} is missing")
         with tempfile.TemporaryDirectory() as folder:
-            with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="data")
+            unpack(paths.processing("model", "model.tar.gz"), Path(folder))
             graph = Graph(Path(folder), threads=len(os.sched_getaffinity(0)))
             document, rows = evaluate(graph, paths.processing("test"), records)
-    except (BinTallyError, OSError, tarfile.TarError) as error:
+    except (BinTallyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         paths.failure().parent.mkdir(parents=True, exist_ok=True)
         paths.failure().write_text(str(error))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,13 @@ from localcloud.settings import PROJECT, Settings
 
 ACCOUNT_ROLE = "arn:aws:iam::123456789012:role/bintally"
 WAIT_SECONDS = 60
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """One line for each reason why tests were skipped."""
+    reports = terminalreporter.stats.get("skipped", [])
+    for reason, count in Counter(report.longrepr[2] for report in reports).items():
+        terminalreporter.write_line(f"{count} tests skipped: {reason.removeprefix('Skipped: ')}")
 
 
 class Cloud:

@@ -22,6 +22,7 @@ from localcloud.endpoints import Endpoints
 from localcloud.errors import AwsError
 from localcloud.invoke import Invocations
 from localcloud.objects import Objects
+from localcloud.process import ProcessRuntime
 from localcloud.settings import Settings
 from localcloud.store import Store
 
@@ -92,7 +93,7 @@ class Cloud:
 
     def start(self) -> None:
         self.store = Store(self.settings.home / "store")
-        self.endpoints = Endpoints(self.settings, self.store, self.s3)
+        self.endpoints = Endpoints(self.settings, ProcessRuntime(self.settings), self.store, self.s3)
         self.server = waitress.create_server(
             Invocations(self.endpoints), host="127.0.0.1", port=0, threads=16
         )

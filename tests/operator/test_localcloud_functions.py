@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from moto.logs.models import logs_backends
 
 from localcloud.functions import Functions
+from localcloud.process import ProcessRuntime
 from localcloud.settings import ACCOUNT, PROJECT, REGION, Settings
 from localcloud.store import Store
 
@@ -68,7 +69,9 @@ class Cloud:
         self.start()
 
     def start(self) -> None:
-        self.functions = Functions(self.settings, Store(self.settings.home / "store"))
+        self.functions = Functions(
+            self.settings, ProcessRuntime(self.settings), Store(self.settings.home / "store")
+        )
         self.functions.resume()
         self.server = waitress.create_server(self.functions, host="127.0.0.1", port=0, threads=16)
         threading.Thread(target=self.server.run, daemon=True).start()
