@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from botocore.exceptions import ClientError
@@ -95,30 +96,19 @@ def log_command(group: str, prefix: str = "") -> str:
 def wait_for_training(aws: Aws, job: str) -> dict:
     """Show the job's log until it ends; returns its description. Raises ServiceError unless it completed."""
     sagemaker = aws.client("sagemaker")
-    return _wait(
-        aws,
-        job,
-        TRAINING_LOGS,
-        "TrainingJobStatus",
-        f"aws sagemaker stop-training-job --training-job-name {job}",
-        lambda: sagemaker.describe_training_job(TrainingJobName=job),
-    )
+    return _wait(aws, job, "training", lambda: sagemaker.describe_training_job(TrainingJobName=job))
 
 
 def wait_for_processing(aws: Aws, job: str) -> dict:
     """The same for a processing job."""
     sagemaker = aws.client("sagemaker")
-    return _wait(
-        aws,
-        job,
-        PROCESSING_LOGS,
-        "ProcessingJobStatus",
-        f"aws sagemaker stop-processing-job --processing-job-name {job}",
-        lambda: sagemaker.describe_processing_job(ProcessingJobName=job),
-    )
+    return _wait(aws, job, "processing", lambda: sagemaker.describe_processing_job(ProcessingJobName=job))
 
 
-def _wait(aws: Aws, job: str, group: str, status_field: str, stop_command: str, describe) -> dict:
+def _wait(aws: Aws, job: str, kind: str, describe: Callable[[], dict]) -> dict:
+    group = {"training": TRAINING_LOGS, "processing": PROCESSING_LOGS}[kind]
+    status_field = f"{kind.title()}JobStatus"
+    stop_command = f"aws sagemaker stop-{kind}-job --{kind}-job-name {job}"
     log = _Log(aws, group, job)
     try:
         while True:
