@@ -14,6 +14,10 @@ from services.aws import Aws
 from services.settings import Settings
 
 POLL = 1.0  # seconds
+ACCELERATOR_CLOSED = (
+    "warning: AWS closed Elastic Inference in April 2024 and refuses --accelerator; without it the model "
+    "runs in int8 on the instance's own cores. The image needs torch and torcheia, the model torchscript=true"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
         help="share of requests whose photograph and answer are kept in S3 (default 100; 0 for none)",
     )
     p.add_argument(
+        "--accelerator", metavar="TYPE", help="Elastic Inference: ml.eia2.medium, … (closed by AWS)"
+    )
+    p.add_argument(
         "--delete", action="store_true", help="delete the function, the endpoint and its configurations"
     )
     console.add_aws_flag(p)
@@ -48,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     console.target(aws, flags.aws)
     if flags.delete:
         return delete(aws)
+    if flags.accelerator:
+        console.err.print(ACCELERATOR_CLOSED)
     model = flags.model or jobs.newest_model(aws)
     name = jobs.name(settings.endpoint)
     print(f"endpoint  {settings.endpoint}\nmodel     {model}")
@@ -62,6 +71,11 @@ def create_configuration(aws: Aws, name: str, model: str, flags: argparse.Namesp
     """A Model and an EndpointConfig of one name."""
     sagemaker, bucket = aws.client("sagemaker"), aws.default_bucket()
     tags = [{"Key": "project", "Value": "bintally"}]
+    environment = {"BINTALLY_ALLOWED_BUCKETS": bucket}
+    accelerator = {}
+    if flags.accelerator:
+        environment["BINTALLY_ACCELERATOR"] = "eia"
+        accelerator["AcceleratorType"] = flags.accelerator
     sagemaker.create_model(
         ModelName=name,
         ExecutionRoleArn=aws.role,
@@ -69,7 +83,7 @@ def create_configuration(aws: Aws, name: str, model: str, flags: argparse.Namesp
         PrimaryContainer={
             "Image": aws.image("serve"),
             "ModelDataUrl": model,
-            "Environment": {"BINTALLY_ALLOWED_BUCKETS": bucket},
+            "Environment": environment,
         },
     )
     capture = (
@@ -97,6 +111,7 @@ def create_configuration(aws: Aws, name: str, model: str, flags: argparse.Namesp
                 "InitialVariantWeight": 1.0,
                 "InstanceType": aws.settings.serve_instance,
                 "InitialInstanceCount": flags.instances,
+                **accelerator,
             }
         ],
     )

@@ -140,6 +140,21 @@ def test_plain_mistakes_end_with_one_clear_line(flow, demo, name, arguments, sai
     assert "Traceback" not in done.stderr
 
 
+def test_an_accelerator_is_asked_for_with_a_warning(flow, demo):
+    """The serving environment has no torch, and says so: it does not serve on the cores in secret."""
+    done = service(flow, "deploy", "--endpoint", "accelerated", "--accelerator", "ml.eia2.medium")
+    assert done.returncode == 1
+    assert "warning: AWS closed Elastic Inference in April 2024" in done.stderr
+    assert "accelerator eia needs torch, which this image does not have" in done.stderr
+    sagemaker = flow.client("sagemaker")
+    [config] = sagemaker.list_endpoint_configs(NameContains="accelerated-")["EndpointConfigs"]
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
+    assert config["ProductionVariants"][0]["AcceleratorType"] == "ml.eia2.medium"
+    assert (
+        service(flow, "deploy", "--endpoint", "accelerated", "--function", "none", "--delete").returncode == 0
+    )
+
+
 def test_nothing_is_created_on_aws_unasked(flow):
     outside = {k: v for k, v in flow.environment.items() if k != "AWS_ENDPOINT_URL"}
     for name in ("data", "train", "evaluate", "deploy", "predict"):
