@@ -11,16 +11,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def describe(*packages: str) -> dict[str, str]:
-    """Date, commit, processor, cores, and the versions of the packages that matter to the figure."""
+def describe(*packages: str, versions: dict[str, str] | None = None) -> dict[str, str]:
+    """Date, commit, processor, cores, and the versions of the packages that matter to the figure.
+
+    versions: of what runs elsewhere, by name; ``packages`` are looked up in this environment.
+    """
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
-    versions = []
+    found = dict(versions or {})
     for name in packages:
         try:
-            versions.append(f"{name} {version(name)}")
+            found[name] = version(name)
         except PackageNotFoundError:
-            versions.append(f"{name} absent")
+            found[name] = "absent"
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
@@ -28,13 +31,15 @@ def describe(*packages: str) -> dict[str, str]:
         "date": date.today().isoformat(),
         "commit": commit,
         "machine": f"{model}, {len(os.sched_getaffinity(0))} cores",
-        "versions": "; ".join([f"Python {platform.python_version()}", *versions]),
+        "versions": "; ".join(
+            [f"Python {platform.python_version()}", *(f"{name} {number}" for name, number in found.items())]
+        ),
     }
 
 
-def write(name: str, rows: list[dict], *packages: str) -> Path:
-    """Replace ``bench/<name>.csv`` by these rows, each with the machine behind it."""
-    about = describe(*packages)
+def write(name: str, rows: list[dict], *packages: str, versions: dict[str, str] | None = None) -> Path:
+    """Replace ``bench/<name>.csv`` by these rows, each with the machine behind it; see ``describe``."""
+    about = describe(*packages, versions=versions)
     path = ROOT / "bench" / f"{name}.csv"
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=[*rows[0], *about], lineterminator="\n")

@@ -7,13 +7,15 @@
 FROM python:3.11-slim-bookworm AS packages
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev python3-dev
 RUN python -m venv --without-pip /opt/venv
-COPY docker/explore.constraints.txt /build/constraints.txt
+COPY docker/explore.lock.txt /build/constraints.txt
 COPY docker/explore.requirements.txt docker/install-torch.sh /build/
 ARG TORCH=cpu
 ARG TORCH_INDEX=
 RUN sh /build/install-torch.sh "$TORCH" "$TORCH_INDEX" /build/explore.requirements.txt
+# --no-deps: the lock names every package, and resolving them again would only cost time.
 # --use-pep517: a package's own setup would look for pip in the environment, which has none.
-RUN pip --python /opt/venv install -q --no-cache-dir --use-pep517 -c /build/constraints.txt -r /build/explore.requirements.txt \
+RUN pip --python /opt/venv install -q --no-cache-dir --use-pep517 --no-deps -r /build/constraints.txt \
+    && pip --python /opt/venv check \
     && sh /build/install-torch.sh strip
 
 FROM python:3.11-slim-bookworm

@@ -10,6 +10,8 @@ set -eu
 
 if [ "$1" = strip ]; then
   cd /opt/venv/lib/python3.11/site-packages
+  # sagemaker-training asks for pip, to install what a user's own script needs; ours needs nothing.
+  rm -rf pip pip-*.dist-info /opt/venv/bin/pip*
   rm -rf torch/include torch/share torch/test caffe2 functorch/benchmarks
   find torch -name '*.a' -delete
   find . -name '__pycache__' -path '*/tests/*' -prune -exec rm -rf {} +

@@ -29,7 +29,7 @@ RUN javac -cp '/build/frontend/*' -d /build/plugin /build/mms/Ping.java \
     && cp -r /build/mms/config.properties /build/mms/log4j2.xml /build/mms/models /opt/front/mms/
 
 FROM python:3.11-slim-bookworm AS serve
-ENV PATH=/opt/venv/bin:/opt/java/bin:$PATH PYTHONPATH=/opt/bintally PYTHONUNBUFFERED=1 BINTALLY_FRONT=flask
+ENV PATH=/opt/venv/bin:/opt/java/bin:$PATH PYTHONPATH=/opt/bintally PYTHONUNBUFFERED=1
 COPY --from=java /opt/java /opt/java
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=java /opt/front /opt/front
@@ -57,6 +57,8 @@ RUN sh /build/install-torch.sh cpu "$TORCH_INDEX" /build/train.requirements.txt
 COPY docker/torchserve.requirements.txt /build/
 RUN pip --python /opt/venv install -q --no-cache-dir -r /build/torchserve.requirements.txt
 COPY docker/torchserve /opt/front/torchserve
+# A model's folder with one folder in it is taken for an archive around the model: there must be two.
+RUN mkdir /opt/front/torchserve/models/bintally/code
 ENV BINTALLY_FRONT=torchserve
 
 # The last stage is what a build without --target makes.

@@ -15,6 +15,7 @@ MODEL_SERVERS = {
     "torchserve": (Path("/opt/front/torchserve"), "ts", "org.pytorch.serve.ModelServer"),
 }
 FRONTS = ("flask", *MODEL_SERVERS)
+DEFAULT_FRONT = "flask"  # the faster one: bench/fronts.csv
 # A small server: nothing to gain from a second compiler or a parallel collector, and starting is quicker.
 JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m"]
 
@@ -31,7 +32,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, folder: Path) -> "Settings":
-        front = os.environ.get("BINTALLY_FRONT", "flask")
+        front = os.environ.get("BINTALLY_FRONT", DEFAULT_FRONT)
         if front not in FRONTS:
             raise SettingsError(f"BINTALLY_FRONT={front}; it is one of {', '.join(FRONTS)}")
         return cls(
@@ -90,8 +91,8 @@ def command(settings: Settings) -> list[str]:
         *("--python", sys.executable),
         *("-f", str(home / "config.properties")),
         *("-s", str(home / "models")),
-        *("-m", "bintally=bintally"),
         *(["-ncs"] if settings.front == "torchserve" else []),  # no snapshots of its configuration
+        *("-m", "bintally=bintally"),
     ]
 
 

@@ -1,24 +1,21 @@
 """One suite of requests, asked of the serving image behind each front."""
 
 import base64
-import http.client
 import json
 import time
 
 import pytest
 
 from tests import ABID
-from tests.images.conftest import HARDENED, Container, Served, built, docker
+from tests.engine import docker
+from tests.images.containers import HARDENED, Container, Served, built
 from tests.serve.test_requests import IMAGE, REFUSALS, as_json, encoded
-
-ATTRIBUTES = "X_Amzn_SageMaker_Custom_Attributes"
 
 
 def ask(
     served: Served, body: bytes, content_type: str = "image/jpeg", attributes: str = ""
 ) -> tuple[int, dict]:
-    headers = {"Content_Type": content_type} | ({ATTRIBUTES: attributes} if attributes else {})
-    status, answer = served.ask("/invocations", body, **headers)
+    status, answer = served.ask("/invocations", body, content_type, attributes)
     return status, json.loads(answer)
 
 
@@ -58,7 +55,7 @@ def test_it_is_ready_and_refuses_other_paths(served):
 def test_sigterm_loses_no_request_and_leaves_nothing(model, front):
     served = Served(front, model).until_ready()
     try:
-        connections = [http.client.HTTPConnection("127.0.0.1", served.port) for _ in range(24)]
+        connections = [served.connect() for _ in range(24)]
         for connection in connections:
             connection.request("POST", "/invocations", encoded(), {"Content-Type": "image/jpeg"})
         docker("kill", "--signal", "TERM", served.id)
@@ -68,29 +65,27 @@ def test_sigterm_loses_no_request_and_leaves_nothing(model, front):
         served.remove()
 
 
-@pytest.mark.parametrize("front", ["flask", "mms"])
-def test_ping_fails_once_no_prediction_succeeds(model, front, tmp_path):
-    """The server's workers are stopped, so that it accepts requests and answers none."""
-    served = Served(front, model, "-e", "BINTALLY_WORKERS=1").until_ready()
+STOP_WORKERS = """
+import os, pathlib, signal
+for p in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    own = p.parent.name == str(os.getpid())
+    if not own and b"mms/model_service_worker" in p.read_bytes():
+        os.kill(int(p.parent.name), signal.SIGSTOP)
+"""
+
+
+def test_ping_fails_once_no_prediction_succeeds(model):
+    """The server's workers are stopped, so that it accepts requests and answers none; its own ping is 200."""
+    built("bintally-serve")
+    served = Served("mms", model, "-e", "BINTALLY_WORKERS=1").until_ready()
     try:
         assert served.ask("/ping")[0] == 200
-        if front == "mms":
-            code = (
-                "import os, pathlib, signal\n"
-                "for p in pathlib.Path('/proc').glob('[0-9]*/cmdline'):\n"
-                "    own = p.parent.name == str(os.getpid())\n"
-                "    if not own and b'mms/model_service_worker' in p.read_bytes():\n"
-                "        os.kill(int(p.parent.name), signal.SIGSTOP)\n"
-            )
-            docker("exec", served.id, "python", "-c", code)
-            deadline = time.monotonic() + 60
-            while served.ask("/ping")[0] == 200:
-                assert time.monotonic() < deadline, "ready, but no worker answers"
-                time.sleep(0.5)
-            assert served.ask("/ping")[0] == 503
-        else:
-            docker("kill", "--signal", "TERM", served.id)
-            assert served.ask("/ping")[0] in (503, None)
+        docker("exec", served.id, "python", "-c", STOP_WORKERS)
+        deadline = time.monotonic() + 60
+        while served.ask("/ping")[0] == 200:
+            assert time.monotonic() < deadline, "ready, but no worker answers"
+            time.sleep(0.5)
+        assert served.ask("/ping")[0] == 503
     finally:
         served.remove()
 
@@ -102,14 +97,42 @@ def test_it_serves_without_a_network_and_on_the_port_it_is_given(model, front):
         "-v", f"{model}:/opt/ml/model:ro", built("bintally-serve"), "serve",
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 90
-        while f"ready: {front} on port 9123" not in container.logs():
-            assert time.monotonic() < deadline and container.inspect(".State.Running") == "true", (
-                container.logs()
-            )
-            time.sleep(0.1)
+        container.until_logged(f"ready: {front} on port 9123")
     finally:
         container.remove()
+
+
+TORCHEIA = """
+import types
+def attach_eia(module, device):
+    print("attached to accelerator", device, flush=True)
+    return module
+jit = types.SimpleNamespace(attach_eia=attach_eia)
+"""
+
+
+def test_an_accelerator_answers_as_the_cores_do(model, tmp_path):
+    """In the image that has torch, with a stand-in for AWS's package."""
+    built("bintally-torchserve")
+    double = tmp_path / "torcheia.py"
+    double.write_text(TORCHEIA)
+    options = ("-v", f"{double}:/opt/bintally/torcheia.py:ro", "-e", "BINTALLY_ACCELERATOR=eia")
+    served = Served("torchserve", model, *HARDENED, *options, "-e", "BINTALLY_FRONT=flask").until_ready()
+    try:
+        assert "attached to accelerator 0" in served.logs()
+        status, document = ask(served, encoded())
+        assert status == 200 and sum(document["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    finally:
+        served.remove()
+
+
+def test_an_accelerator_without_torch_is_one_line(model):
+    run = docker(
+        *("run", "--rm", *HARDENED, "-e", "BINTALLY_ACCELERATOR=eia", "-v", f"{model}:/opt/ml/model:ro"),
+        built("bintally-serve"), "serve", check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr == "error: accelerator eia needs torch, which this image does not have\n"
 
 
 def test_no_model_is_one_line(tmp_path):

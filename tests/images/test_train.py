@@ -1,10 +1,13 @@
 """The training image under SageMaker's contract; ``conftest.job`` has run it as an arbitrary user."""
 
 import json
-import time
+import shutil
+import tarfile
 
 from tests import squares
-from tests.images.conftest import HARDENED, Container, built, configure, docker
+from tests.engine import docker
+from tests.images.conftest import configure, open_to_all
+from tests.images.containers import HARDENED, Container, built
 
 
 def test_a_job_leaves_the_artifact_and_no_file_of_another_user(job):
@@ -23,12 +26,7 @@ def test_a_stopped_job_writes_why_and_leaves_no_process(tmp_path):
     hyperparameters.write_text(json.dumps({**json.loads(hyperparameters.read_text()), "epochs": "500"}))
     container = Container(*HARDENED, "-v", f"{base}:/opt/ml", built("bintally-train"), "train")
     try:
-        deadline = time.monotonic() + 120
-        while "epoch" not in container.logs():
-            assert time.monotonic() < deadline and container.inspect(".State.Running") == "true", (
-                container.logs()
-            )
-            time.sleep(0.2)
+        container.until_logged("epoch=1/500", 120)
         docker("stop", "--time", "60", container.id)
         assert container.inspect(".State.ExitCode") not in ("0", "137"), container.logs()
         assert (base / "output" / "failure").read_text()
@@ -36,6 +34,19 @@ def test_a_stopped_job_writes_why_and_leaves_no_process(tmp_path):
         container.remove()
 
 
-def test_a_processing_job_runs_any_command():
-    entry = ("--entrypoint", "python", built("bintally-train"), "-m", "containers.train.evaluate", "--help")
-    assert "usage" in docker("run", "--rm", *HARDENED, "--network", "none", *entry).stdout
+def test_a_processing_job_scores_the_model(job, tmp_path):
+    inputs = tmp_path / "processing"
+    shutil.copytree(job / "input/data/validation", inputs / "test")
+    shutil.copytree(job / "input/data/manifest", inputs / "manifest")
+    (inputs / "model").mkdir()
+    with tarfile.open(inputs / "model/model.tar.gz", "w:gz") as archive:
+        for path in (job / "model").iterdir():
+            archive.add(path, path.name)
+    open_to_all(tmp_path)
+    docker(
+        *("run", "--rm", *HARDENED, "--network", "none", "-v", f"{tmp_path}:/opt/ml"),
+        *("--entrypoint", "python", built("bintally-train"), "-m", "containers.train.evaluate"),
+    )
+    evaluation = json.loads((inputs / "evaluation/evaluation.json").read_text())
+    assert evaluation["data"]["photographs"] == 43 and evaluation["trained_on_this_data"]
+    assert (inputs / "evaluation/predictions.csv").stat().st_uid == 12345

@@ -5,8 +5,9 @@ import os
 
 import pytest
 
+from tests.engine import needs
 from tests.operator.conftest import Cloud, eventually
-from tests.operator.test_docker_runtime import HOME_LABEL, engine, needs, training_log  # noqa: F401
+from tests.operator.test_docker_runtime import HOME_LABEL, engine, training_log  # noqa: F401
 from tests.operator.test_flow import TINY, photograph, service
 
 IMAGES = ("bintally-train", "bintally-serve", "bintally-function")

@@ -19,6 +19,7 @@ from localcloud.docker_runtime import HOME_LABEL, DockerRuntime, split_uri
 from localcloud.instances import GIB, Limits, limits
 from localcloud.runtime import FUNCTION, TRAIN, Spec
 from localcloud.settings import Settings
+from tests.engine import needs
 from tests.operator.conftest import ACCOUNT_ROLE, Cloud, eventually, gone
 
 IMAGE = "bintally-test-runtime"
@@ -133,14 +134,6 @@ if what == "train":
     what = json.loads((ml / "input/config/hyperparameters.json").read_text())["do"]
 globals()[what]()
 '''
-
-
-def needs(what: str, there: bool) -> None:
-    """Skip a test whose means this machine lacks, except where the tests must be complete."""
-    if not there and os.environ.get("TESTS_NEED_DOCKER"):
-        pytest.fail(f"{what} is missing, and TESTS_NEED_DOCKER is set")
-    if not there:
-        pytest.skip(f"no {what} on this machine")
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,9 @@ from localcloud.settings import Settings
 from services import settings as services
 from services.aws import Aws
 from tests import ROOT
+from tests.engine import needs
 from tests.operator.conftest import Cloud
-from tests.operator.test_docker_runtime import engine, needs  # noqa: F401
+from tests.operator.test_docker_runtime import engine  # noqa: F401
 
 SCRIPT = ROOT / "ecr-push.sh"
 

@@ -112,3 +112,12 @@ def test_containers_import_nothing_of_services_or_localcloud():
                 else ([a.name for a in node.names] if isinstance(node, ast.Import) else [])
             )
             assert not [n for n in names if n.split(".")[0] in ("services", "localcloud")], path
+
+
+def test_serving_tells_nobody_and_leaves_nothing(model_folder, tmp_path):
+    """ONNX Runtime's telemetry, where it is on, begins with an identifier in the home folder."""
+    code = "import sys, pathlib, containers.common.graph as g; g.Graph(pathlib.Path(sys.argv[1]))"
+    subprocess.run(
+        [sys.executable, "-c", code, model_folder], cwd=ROOT, env={"HOME": str(tmp_path)}, check=True
+    )
+    assert list(tmp_path.rglob("*")) == []
