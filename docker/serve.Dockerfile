@@ -49,17 +49,19 @@ LABEL org.opencontainers.image.title="bintally-serve" \
       org.opencontainers.image.revision="$REVISION" \
       com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
 
-FROM serve AS torchserve
-COPY docker/constraints.txt docker/train.requirements.txt docker/install-torch.sh /build/
+# TorchServe's workers import torch, whatever the handler does.
+FROM packages AS torchserve-packages
 ARG TORCH_INDEX=
-# Its workers import torch, whatever the handler does.
 RUN sh /build/install-torch.sh cpu "$TORCH_INDEX" /build/train.requirements.txt
 COPY docker/torchserve.requirements.txt /build/
 RUN pip --python /opt/venv install -q --no-cache-dir -r /build/torchserve.requirements.txt
+
+FROM serve AS torchserve
 COPY docker/torchserve /opt/front/torchserve
 # A model's folder with one folder in it is taken for an archive around the model: there must be two.
 RUN mkdir /opt/front/torchserve/models/bintally/code
 ENV BINTALLY_FRONT=torchserve
+COPY --from=torchserve-packages /opt/venv /opt/venv
 
 # The last stage is what a build without --target makes.
 FROM serve

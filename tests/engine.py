@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+REGISTRY = "localhost:5000"
+
 
 def needs(what: str, there: bool) -> None:
     """Skip a test whose means this machine lacks, except where the tests must be complete."""
@@ -32,3 +34,8 @@ def answers() -> bool:
 def has(image: str) -> bool:
     """Whether the engine has an image of this name."""
     return docker("image", "inspect", image, check=False).returncode == 0
+
+
+def registry_answers() -> bool:
+    """Whether there is the image registry that stands behind localcloud's ECR."""
+    return subprocess.run(["curl", "-fsS", f"http://{REGISTRY}/v2/"], capture_output=True).returncode == 0

@@ -49,11 +49,18 @@ def workers() -> int:
     if number := os.environ.get("BINTALLY_WORKERS"):
         return int(number)
     cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+    return max(1, min(cores, int(quota() or cores)))
+
+
+def quota(cgroup: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """How many cores' time this container may use, by either version of control groups; None: no limit."""
+    with contextlib.suppress(OSError, ValueError):
+        most, period = (cgroup / "cpu.max").read_text().split()
+        return int(most) / int(period)  # "max" is no number
+    with contextlib.suppress(OSError, ValueError):
+        most = int((cgroup / "cpu/cpu.cfs_quota_us").read_text())
+        return most / int((cgroup / "cpu/cpu.cfs_period_us").read_text()) if most > 0 else None
+    return None
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -21,7 +21,7 @@ from localcloud.settings import Settings
 from services import settings as services
 from services.aws import Aws
 from tests import ROOT
-from tests.engine import needs
+from tests.engine import needs, registry_answers
 from tests.operator.conftest import Cloud
 from tests.operator.test_docker_runtime import engine  # noqa: F401
 
@@ -32,17 +32,12 @@ SCRIPT = ROOT / "ecr-push.sh"
 def name(engine: docker.DockerClient, tmp_path_factory) -> Iterator[str]:  # noqa: F811
     """A tiny image, ``name:latest``, that no other test run knows."""
     name = f"bintally-test-{uuid.uuid4().hex[:12]}"
-    needs("registry", _registry_answers())
+    needs("registry", registry_answers())
     build(engine, tmp_path_factory.mktemp("image"), name)
     yield name
     for image in engine.images.list():
         if any(name in reference for reference in (*image.tags, *image.attrs["RepoDigests"])):
             engine.images.remove(image.id, force=True)
-
-
-def _registry_answers() -> bool:
-    done = subprocess.run(["curl", "-fsS", "http://localhost:5000/v2/"], capture_output=True)
-    return done.returncode == 0
 
 
 def build(engine: docker.DockerClient, folder: Path, name: str) -> str:  # noqa: F811

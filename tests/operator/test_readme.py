@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,21 @@ import pytest
 
 from containers.common import synthetic
 from tests import ROOT
+from tests.engine import answers, has, needs, registry_answers
 from tests.operator.conftest import Cloud
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)]
 TABLE = re.findall(r"^\| [^|]* \| `(make .*?)`[^|]*\|$", README, re.MULTILINE)  # rows of what to say
-IN_CI = {"make demo", "make test", "make demo SOURCE=../shared/data/abid"}  # .ci/run runs these whole
+# .ci/run runs these whole
+IN_CI = {
+    "make demo",
+    "make test",
+    "make test-images",
+    "make demo RUNTIME=docker",
+    "make demo SOURCE=../shared/data/abid",
+}
+ONE_STEP, AWS_CLI, CONTAINERS, BY_HAND = BLOCKS[2:6]
 TINY = "epochs=1 image_size=32 batch_size=16"  # appended: the last value of a hyperparameter counts
 pytestmark = pytest.mark.training
 
@@ -71,23 +81,25 @@ def test_the_two_commands_come_first_and_ci_runs_them():
     script = (ROOT / ".ci" / "run").read_text()
     assert "\nmake test\n" in script and "\nmake demo\n" in script
     assert "photographs=../shared/data/abid" in script and 'make demo SOURCE="$photographs"' in script
+    assert "make test-images " in script and "demo_runtime=docker" in script
+    assert "\nmake demo RUNTIME=$demo_runtime\n" in script
 
 
 def test_every_command_is_run_somewhere():
-    tested = IN_CI | set(BLOCKS[2]) | set(BLOCKS[3]) | set(TABLE)
-    assert set(commands()) == tested and len(TABLE) == 7
+    tested = IN_CI | {*ONE_STEP, *AWS_CLI, *CONTAINERS, *BY_HAND, *TABLE}
+    assert set(commands()) == tested and len(TABLE) == 8
 
 
 def test_one_step_at_a_time(shell):
     photograph = shell.bins / "bin-images" / "00001.jpg"
-    done = shell(*(line.replace("bin.jpg", str(photograph)) for line in BLOCKS[2]))
+    done = shell(*(line.replace("bin.jpg", str(photograph)) for line in ONE_STEP))
     assert done.returncode == 0, done.stdout + done.stderr
     assert photograph.name in done.stdout and "localcloud is stopped" in done.stdout
 
 
 def test_the_aws_cli(shell):
     assert shell("make up", "make data SOURCE=" + str(shell.bins)).returncode == 0
-    done = shell(*BLOCKS[3])
+    done = shell(*AWS_CLI)
     assert done.returncode == 0, done.stderr
     assert "TrainingJobSummaries" in done.stdout and "sagemaker-us-east-1" in done.stdout
 
@@ -128,6 +140,51 @@ def test_data_from_the_public_bucket(shell):
     )
     assert done.returncode == 0, done.stderr
     assert "upload: 20 of 20" in done.stderr and "set aside    0" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def images():
+    names = ("bintally-function", "bintally-serve", "bintally-train")
+    needs("Docker engine", answers())
+    needs("set of built images ('make build')", all(map(has, names)))
+
+
+def test_the_images_are_built(shell, images):
+    build, *others = CONTAINERS
+    assert build.startswith("make build") and set(others) <= IN_CI | {"make down"}
+    done = shell(build)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_serving_image_is_asked_by_hand(shell, images, tmp_path):
+    assert shell("make up", f"make data SOURCE={shell.bins}", f'make train ARGS="{TINY}"').returncode == 0
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    meant = {
+        "$PWD/.local": shell.environment["BINTALLY_LOCAL"],
+        "8080:": f"{port}:",
+        "localhost:8080": f"localhost:{port}",
+        "bin.jpg": str(shell.bins / "bin-images" / "00001.jpg"),
+        "--name bintally": f"--name bintally-{port}",
+        "stop bintally": f"stop bintally-{port}",
+    }
+    lines = []
+    for line in BY_HAND:
+        for written, here in meant.items():
+            line = line.replace(written, here)
+        lines.append(line)
+    done = shell(*lines)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"expected": 3, "verdict":' in done.stdout
+
+
+def test_pushing(shell, images):
+    """One image of them: the whole set takes minutes, and test_ecr goes into it."""
+    needs("registry", registry_answers())
+    done = shell('make push ARGS="bintally-function"')
+    assert done.returncode == 0, done.stderr
+    assert "bintally-function@sha256:" in done.stdout
 
 
 def test_aws_without_credentials_is_one_line(shell):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from containers.serve import state
+from containers.serve import servers, state
 from tests import ROOT
 from tests.serve.test_requests import encoded
 
@@ -139,3 +139,20 @@ def test_a_request_being_answered_is_seen(tmp_path, monkeypatch):
     with state.working():
         assert state.quiet_for(tmp_path) == 0
     assert state.quiet_for(tmp_path) < 3600
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "150000 100000"}, 1.5),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({}, None),
+    ],
+)
+def test_the_cores_of_a_limited_container(tmp_path, files, cores):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert servers.quota(tmp_path) == cores
