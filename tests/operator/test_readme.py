@@ -182,7 +182,8 @@ def test_the_serving_image_is_asked_by_hand(shell, images, tmp_path):
 def test_pushing(shell, images):
     """One image of them: the whole set takes minutes, and test_ecr goes into it."""
     needs("registry", registry_answers())
-    done = shell('make push ARGS="bintally-function"')
+    [command] = [c for c in TABLE if c.startswith("make push")]
+    done = shell(f'{command} ARGS="bintally-function"')
     assert done.returncode == 0, done.stderr
     assert "bintally-function@sha256:" in done.stdout
 
