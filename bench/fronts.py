@@ -53,7 +53,7 @@ for line in sys.stdin:
 VERSIONS = """
 import json
 from importlib.metadata import version
-names = ("onnxruntime", "pillow", "flask", "gunicorn", "multi-model-server", "torchserve")
+names = ("onnxruntime", "pillow", "flask", "waitress", "multi-model-server", "torchserve")
 print(json.dumps({name: version(name) for name in names}))
 """
 

@@ -1,19 +1,21 @@
-"""The small front: Flask with SageMaker's routes, on gunicorn with a process for each core.
+"""The small front: Flask on waitress with SageMaker's routes.
 
-Whether there is a model is known before the port is opened; ``/ping`` says what the supervisor has found out.
+The model is loaded before the port is opened; ``/ping`` says what the supervisor has found out.
 """
 
 import os
+import signal
 import sys
 
 from flask import Flask, Response, request
-from gunicorn.app.base import BaseApplication
+from waitress.server import create_server
 
 from containers.common.errors import BinTallyError
 from containers.serve import handler, requests, servers, state
 
-KEEP_OPEN = 75  # seconds that a connection may idle: longer than a load balancer lets it
-GRACE = 30  # seconds for requests in flight, which the supervisor has waited for already
+# Bytes taken from a connection at once. One thread receives for all, and Python runs one thread at a time:
+# in waitress's own 8 KiB a photograph takes seven turns, for which the others wait.
+RECEIVED = 2**18
 
 
 def create(model: handler.Handler) -> Flask:
@@ -59,38 +61,19 @@ def respond(answer: handler.Answer) -> Response:
     return Response(answer.body, status=answer.status, mimetype="application/json")
 
 
-class Server(BaseApplication):
-    """gunicorn's arbiter, told what it needs here rather than by its command line or its variables."""
-
-    def load_config(self) -> None:
-        host = os.environ.get("BINTALLY_HOST", "0.0.0.0")  # in a container, every address is its own
-        options = {
-            "bind": f"{host}:{os.environ.get('SAGEMAKER_BIND_TO_PORT', 8080)}",
-            "workers": servers.workers(),
-            "worker_class": "gthread",  # the one that keeps connections open
-            "threads": 1,
-            "keepalive": KEEP_OPEN,
-            "graceful_timeout": GRACE,
-            # Workers beat their hearts in a file; the folder is in memory, and can be written to.
-            "worker_tmp_dir": os.environ.get(state.VARIABLE),
-            "control_socket_disable": True,
-            "loglevel": "warning",
-        }
-        for name, value in options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Flask:
-        """In each worker: ONNX Runtime's sessions do not outlive a fork."""
-        return create(handler.load())
-
-
 def main() -> int:
     try:
-        handler.load()  # one clear line where it cannot be, and the workers share what this has imported
+        app = create(handler.load())
     except BinTallyError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
-    Server().run()
+    port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
+    host = os.environ.get("BINTALLY_HOST", "0.0.0.0")  # in a container, every address is the container's own
+    server = create_server(
+        app, host=host, port=port, threads=servers.workers(), recv_bytes=RECEIVED, ident="bintally"
+    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then lets its threads finish
+    server.run()
     return 0
 
 
