@@ -107,6 +107,7 @@ class Endpoint:
     """SageMaker's runtime in so far as the function asks it: hands each invocation to a serving container."""
 
     def __init__(self, served: Served):
+        self.served = served
         asked = self.asked = []
 
         class Handler(BaseHTTPRequestHandler):
@@ -115,7 +116,11 @@ class Endpoint:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 content_type, attributes = self.headers["Content-Type"], self.headers.get(ATTRIBUTES, "")
                 status, answer = served.ask("/invocations", body, content_type, attributes)
-                self.send_response(status)
+                if status != 200:  # as SageMaker wraps what a container refuses
+                    wrapped = {"OriginalStatusCode": status, "OriginalMessage": answer.decode()}
+                    answer = json.dumps({"Message": "refused", **wrapped}).encode()
+                self.send_response(200 if status == 200 else 424)
+                self.send_header("x-amzn-ErrorType", "ModelError")
                 self.end_headers()
                 self.wfile.write(answer)
 

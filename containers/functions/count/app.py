@@ -10,13 +10,13 @@ import base64
 import binascii
 import json
 import os
-import re
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 KINDS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
+FIELDS = {"image", "s3_uri", "expected"}
 ENDPOINT = os.environ.get("BINTALLY_ENDPOINT", "bintally")
 RUNTIME = boto3.client("sagemaker-runtime", config=Config(read_timeout=60, retries={"total_max_attempts": 2}))
 
@@ -49,8 +49,10 @@ def handler(event: dict, context) -> dict:
 
 def from_event(event: dict) -> tuple[bytes, str, object]:
     """(body, content type, recorded count) to send. The endpoint reads an S3 URI itself."""
-    if not isinstance(event, dict) or ("image" in event) == ("s3_uri" in event):
-        raise Refused(422, "bad_request", "give exactly one of image (base64) and s3_uri")
+    if not isinstance(event, dict) or event.keys() - FIELDS or ("image" in event) == ("s3_uri" in event):
+        raise Refused(
+            422, "bad_request", "give exactly one of image (base64) and s3_uri, and perhaps expected"
+        )
     if "s3_uri" in event:
         return json.dumps({"s3_uri": event["s3_uri"]}).encode(), "application/json", event.get("expected")
     photograph = _decoded(event["image"])
@@ -77,7 +79,7 @@ def from_proxy(event: dict) -> tuple[bytes, str, object]:
         return body, content_type or kind_of(body), expected
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused(400, "bad_json", "the body is not JSON") from None
     body, content_type, recorded = from_event(document)
     return body, content_type, recorded if expected is None else expected
@@ -91,9 +93,11 @@ def kind_of(photograph: bytes) -> str:
 
 def ask(body: bytes, content_type: str, expected) -> tuple[int, dict]:
     """(status, document) of the endpoint. Its own refusals pass through unchanged."""
-    attributes = {} if expected is None else {"CustomAttributes": f"expected={expected}"}
-    if expected is not None and not re.fullmatch(r"[\w.+-]{1,40}", str(expected), re.ASCII):
-        raise Refused(422, "bad_expected", "expected must be a whole number of at least 0")
+    attributes = {}
+    if expected is not None:
+        if isinstance(expected, bool) or not isinstance(expected, int) or not 0 <= expected < 10**9:
+            raise Refused(422, "bad_expected", "expected must be a whole number of at least 0")
+        attributes["CustomAttributes"] = f"expected={expected}"
     try:
         answer = RUNTIME.invoke_endpoint(
             EndpointName=ENDPOINT, Body=body, ContentType=content_type, **attributes
