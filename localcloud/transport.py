@@ -55,7 +55,8 @@ class _Parser(HTTPRequestParser):
     """
 
     def received(self, data: bytes) -> int:
-        if not self.header_plus and data.startswith(TLS_HANDSHAKE):
+        first = not (self.headers_finished or self.header_plus)  # a body may hold these bytes, too
+        if first and data.startswith(TLS_HANDSHAKE):
             self.error = BadRequest("This is HTTP, not HTTPS.")
             self.completed = True
             return len(data)

@@ -2,7 +2,9 @@
 
 import json
 import os
+import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +37,25 @@ def test_up_and_down_are_idempotent_and_status_tells_which(own_cloud: Cloud):
     assert gone(pid)
     assert not own_cloud.settings.pid_file.exists()
     assert own_cloud("status").returncode == 1
+
+
+def test_an_attempt_at_tls_is_answered_at_once_and_a_body_that_looks_like_one_is_not(cloud: Cloud):
+    """Docker begins with the first; the second is any part of an object or of an image's layer."""
+    bucket, hello = "tls-or-not", b"\x16\x03\x01\x02\x00"
+    cloud.client("s3").create_bucket(Bucket=bucket)
+    url = cloud.client("s3").generate_presigned_url("put_object", {"Bucket": bucket, "Key": "a"})
+    path = url.removeprefix(cloud.settings.url)
+    header = f"PUT {path} HTTP/1.1\r\nHost: localcloud\r\nContent-Length: {len(hello)}\r\n\r\n"
+    address = (cloud.settings.host, cloud.settings.port)
+    with socket.create_connection(address, timeout=5) as connection:
+        connection.sendall(header.encode())
+        time.sleep(0.2)  # the body arrives by itself
+        connection.sendall(hello)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    assert cloud.client("s3").get_object(Bucket=bucket, Key="a")["Body"].read() == hello
+    with socket.create_connection(address, timeout=5) as connection:
+        connection.sendall(hello)
+        assert connection.recv(100).startswith(b"HTTP/1.0 400")
 
 
 def test_env_prints_exports_and_nothing_else(own_cloud: Cloud):
