@@ -31,10 +31,9 @@ def built(image: str) -> str:
     return image
 
 
-def read_inside(image: str, code: str, *options: str) -> str:
+def read_inside(image: str, code: str) -> str:
     """What a Python program prints inside the image."""
-    run = docker("run", "--rm", "--network", "none", *options, "--entrypoint", "python", image, "-c", code)
-    return run.stdout
+    return docker("run", "--rm", "--network", "none", "--entrypoint", "python", image, "-c", code).stdout
 
 
 class Container:

@@ -35,10 +35,8 @@ def test_the_build_of_torch_is_an_argument(tmp_path, build, pin):
 
 def test_another_build_of_torch_is_refused(tmp_path):
     done = install_torch(tmp_path, "rocm")
-    assert (done.returncode, done.stdout) == (
-        2,
-        "",
-    ) and done.stderr == "error: TORCH=rocm; it is cpu or gpu\n"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: TORCH=rocm; it is cpu or gpu\n"
 
 
 @pytest.mark.parametrize("image", ["train", "explore", "serve"])
