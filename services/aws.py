@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import boto3
@@ -69,6 +70,11 @@ class Aws:
         except FileNotFoundError:
             return {}
         return documents.get(f"{self.account}/{self.region}", {})
+
+    def download(self, uri: str, path: Path) -> None:
+        """The object at ``s3://bucket/key`` into a file."""
+        place = urlsplit(uri)
+        self.client("s3").download_file(place.netloc, place.path.lstrip("/"), str(path))
 
     def default_bucket(self) -> str:
         """The bucket's name, after creating it where it does not exist.

@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from rich.table import Table
 
@@ -39,9 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     jobs.wait_for_processing(aws, job)
     folder = settings.local / "evaluations" / job
     folder.mkdir(parents=True, exist_ok=True)
-    place = urlsplit(output)
     for file in ("evaluation.json", "predictions.csv"):
-        aws.client("s3").download_file(place.netloc, f"{place.path[1:]}/{file}", str(folder / file))
+        aws.download(f"{output}/{file}", folder / file)
     evaluation = json.loads((folder / "evaluation.json").read_text())
     report(evaluation)
     print(f"written to {folder}")

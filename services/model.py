@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from rich.table import Table
 
@@ -36,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="model-") as scratch:
         archive, fresh = Path(scratch) / "model.tar.gz", Path(scratch) / "model"
         fresh.mkdir()
-        place = urlsplit(uri)
-        aws.client("s3").download_file(place.netloc, place.path.lstrip("/"), str(archive))
+        aws.download(uri, archive)
         unpack(archive, fresh)
         found = card.read(fresh)
         fresh.chmod(0o755)  # whoever serves it may read it
