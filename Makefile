@@ -126,7 +126,7 @@ $(VENV)/operator/.done: pyproject.toml docker/constraints.txt
 $(VENV)/%/.done: docker/%.requirements.txt docker/constraints.txt
 	@echo "installing the $* image's environment $(if $(filter train,$*),(torch$(comma) a minute or two) ,) ..." >&2
 	@python3.11 -m venv $(@D)
-	@$(@D)/bin/pip install -qq --disable-pip-version-check -c docker/constraints.txt -r $< pytest >&2
+	@$(@D)/bin/pip install -qq --disable-pip-version-check -c docker/constraints.txt -r $< pytest pytest-timeout >&2
 	@touch $@
 
 lock:  ## pin what the environments hold now, direct or not, in docker/constraints.txt

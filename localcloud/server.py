@@ -128,15 +128,16 @@ def _serve(settings: Settings) -> None:
     jobs.resume()
     server = transport.listen(front, settings, below.address)
 
-    stopping = threading.Event()
+    # A handler runs in the midst of whatever the main thread does: it must wait for no lock, as an Event's.
+    stopped, stop = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda *_: os.write(stop, b"."))
     threading.Thread(target=server.run, name="server", daemon=True).start()
     settings.pid_file.write_text(f"{os.getpid()}\n")
     endpoints.resume()
     functions.resume()
     log.info("localcloud answers at %s", settings.url)
-    stopping.wait()
+    os.read(stopped, 1)
     # Still serving: containers that are being stopped may have something to save.
     for part in (jobs, functions, endpoints):
         part.shutdown()

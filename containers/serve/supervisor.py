@@ -12,6 +12,7 @@ import http.client
 import io
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,24 @@ DRAIN = 25.0  # SageMaker kills 30 s after SIGTERM
 END = 3.0  # seconds between SIGTERM and SIGKILL of the server
 
 
+class Signals:
+    """Signals as something to wait for. Their handlers do nothing: they run in the midst of whatever the
+    main thread does, and to set an Event there, whose lock that thread may hold, would wait for ever."""
+
+    def __init__(self):
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def listen(self) -> None:
+        signal.set_wakeup_fd(self._writer)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+
+    def wait(self, seconds: float) -> set[int]:
+        """The numbers of those that have arrived; empty after ``seconds`` without any."""
+        arrived, _, _ = select.select([self._reader], [], [], seconds)
+        return set(os.read(self._reader, 4096)) if arrived else set()
+
+
 class Supervisor:
     """One server and its life."""
 
@@ -42,7 +61,7 @@ class Supervisor:
         self.settings = settings
         self._ready = state.ready_file(settings.folder)
         self._stopping = threading.Event()
-        self._wake = threading.Event()
+        self._signals = Signals()
         self._lock = threading.Lock()
         self._body = _photograph()
         self._status: int | None = None  # of the server, once it has ended
@@ -50,9 +69,7 @@ class Supervisor:
     def run(self) -> int:
         """Until SIGTERM (then 0), or until the server ends by itself (then a failure)."""
         state.create(self.settings.folder)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop())
-        signal.signal(signal.SIGCHLD, lambda *_: self._wake.set())
+        self._signals.listen()
         self._server = subprocess.Popen(
             servers.command(self.settings),
             env=servers.environment(self.settings),
@@ -61,17 +78,13 @@ class Supervisor:
         )
         threading.Thread(target=self._watch, daemon=True).start()
         while self._reap() is None and not self._stopping.is_set():
-            self._wake.wait(1)
-            self._wake.clear()
+            if self._signals.wait(1) & {signal.SIGTERM, signal.SIGINT}:
+                self._stopping.set()
+                self._ready.unlink(missing_ok=True)
         if self._status is None:
             self._drain()
         self._end()
         return 0 if self._stopping.is_set() else self._status or 1
-
-    def _stop(self) -> None:
-        self._stopping.set()
-        self._ready.unlink(missing_ok=True)
-        self._wake.set()
 
     def _watch(self) -> None:
         """Keeps the ready file true to what the server can do."""

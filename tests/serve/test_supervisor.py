@@ -87,6 +87,14 @@ def test_it_serves_and_ends_on_sigterm(served):
         os.kill(server, 0)
 
 
+def test_signals_that_arrive_in_the_midst_of_one_another_stop_nothing(served):
+    served.until_ready()
+    for _ in range(20_000):  # as from the children of a busy server
+        served.process.send_signal(signal.SIGCHLD)
+    served.process.terminate()
+    assert served.process.wait(20) == 0
+
+
 def test_requests_in_flight_are_answered_after_sigterm(served):
     served.until_ready()
     connections = [http.client.HTTPConnection(served.url.removeprefix("http://")) for _ in range(24)]
