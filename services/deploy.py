@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from containers.common.errors import ServiceError
-from services import console, jobs
+from services import artifacts, console, jobs
 from services.aws import Aws
 from services.settings import Settings
 
@@ -22,7 +22,7 @@ ACCELERATOR_CLOSED = (
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m services.deploy", description=__doc__.split(":")[0])
-    p.add_argument("--model", help="s3://…/model.tar.gz (default: of the last completed training job)")
+    p.add_argument("--model", help=artifacts.HELP)
     p.add_argument("--endpoint", help="name of the endpoint")
     p.add_argument("--function", help="name of the Lambda function")
     p.add_argument("--serve-instance", metavar="TYPE", help="instance type")
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         return delete(aws)
     if flags.accelerator:
         console.err.print(ACCELERATOR_CLOSED)
-    model = flags.model or jobs.newest_model(aws)
+    model = artifacts.resolve(aws, flags.model)
     name = jobs.name(settings.endpoint)
     print(f"endpoint  {settings.endpoint}\nmodel     {model}")
     create_configuration(aws, name, model, flags)

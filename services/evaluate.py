@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from services import console, jobs
+from services import artifacts, console, jobs
 from services.aws import Aws
 from services.settings import Settings
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m services.evaluate", description=__doc__.split(":")[0])
-    p.add_argument("--model", help="s3://…/model.tar.gz (default: of the last completed training job)")
+    p.add_argument("--model", help=artifacts.HELP)
     p.add_argument("--data", help="s3://… of an uploaded data set (default: the last that was uploaded)")
     p.add_argument("--evaluate-instance", metavar="TYPE", help="instance type")
     p.add_argument(
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     aws = Aws(settings)
     console.target(aws, flags.aws)
     data = (flags.data or jobs.newest_dataset(aws)).rstrip("/")
-    model = flags.model or jobs.newest_model(aws)
+    model = artifacts.resolve(aws, flags.model)
     job = jobs.name(jobs.EVALUATION)
     output = f"s3://{aws.default_bucket()}/{settings.prefix}/evaluation/{job}"
     aws.client("sagemaker").create_processing_job(**request(aws, job, model, data, output))

@@ -46,24 +46,6 @@ def newest_dataset(aws: Aws) -> str:
     )
 
 
-def newest_model(aws: Aws) -> str:
-    """S3 address of the artifact of the last training job of ours that completed."""
-    sagemaker = aws.client("sagemaker")
-    listed = sagemaker.list_training_jobs(
-        NameContains=f"{TRAINING}-",
-        StatusEquals="Completed",
-        SortBy="CreationTime",
-        SortOrder="Descending",
-        MaxResults=1,
-    )["TrainingJobSummaries"]
-    if not listed:
-        raise ServiceError(
-            "no completed training job: run 'make train' first, or name a model with --model s3://…"
-        )
-    job = sagemaker.describe_training_job(TrainingJobName=listed[0]["TrainingJobName"])
-    return job["ModelArtifacts"]["S3ModelArtifacts"]
-
-
 def channel(name: str, uri: str) -> dict:
     """One training channel, downloaded to every instance."""
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}

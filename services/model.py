@@ -10,14 +10,14 @@ from rich.table import Table
 
 from containers.common import card
 from containers.common.archive import unpack
-from services import console, jobs
+from services import artifacts, console
 from services.aws import Aws
 from services.settings import Settings
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m services.model", description=__doc__.split(":")[0])
-    p.add_argument("--model", help="s3://…/model.tar.gz (default: of the last completed training job)")
+    p.add_argument("--model", help=artifacts.HELP)
     p.add_argument("--to", type=Path, help="the folder, which is replaced (default: model below .local)")
     console.add_aws_flag(p)
     return p
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     settings = Settings.load()
     aws = Aws(settings)
     console.target(aws, flags.aws)
-    uri = flags.model or jobs.newest_model(aws)
+    uri = artifacts.resolve(aws, flags.model)
     folder: Path = flags.to or settings.local / "model"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="model-") as scratch:

@@ -1,10 +1,25 @@
-"""Unpacks ``model.tar.gz``: plain files at the archive's root, and nothing else."""
+"""Packs and unpacks ``model.tar.gz``: plain files at the archive's root, and nothing else."""
 
 import shutil
 import tarfile
 from pathlib import Path
 
 from containers.common.errors import ModelError
+
+
+def pack(folder: Path, target: Path) -> None:
+    """Write the files of ``folder`` to an archive, without what is this machine's: owners, modes, times."""
+
+    def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = member.mtime = 0
+        member.uname = member.gname = ""
+        member.mode = 0o644
+        return member
+
+    with tarfile.open(target, "w:gz") as tar:
+        for path in sorted(folder.iterdir()):
+            if path.is_file():
+                tar.add(path, path.name, filter=anonymous)
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -94,12 +94,17 @@ def _load_packaged_lite0(network: nn.Module) -> None:
 
 
 class Counter(nn.Module):
-    """What is exported: photographs as they are decoded in, calibrated probabilities out."""
+    """What is exported: photographs as they are decoded in, calibrated probabilities out.
 
-    def __init__(self, network: nn.Module, temperature: float = 1.0):
+    mirror: count each photograph and its mirror image, and average the logits: a bin holds as much in a
+    mirror. Twice the work, outside training.
+    """
+
+    def __init__(self, network: nn.Module, temperature: float = 1.0, mirror: bool = False):
         super().__init__()
         config = network.default_cfg
         self.network = network
+        self.mirror = mirror
         # uint8 -> (x / 255 - mean) / std, as one multiply and one add.
         scale = 1 / (255 * torch.tensor(config["std"]))
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
@@ -112,7 +117,11 @@ class Counter(nn.Module):
 
     def logits(self, photographs: torch.Tensor) -> torch.Tensor:
         """uint8 or float ``[n, height, width, 3]`` in 0..255 -> float ``[n, classes]``."""
-        return self.network(photographs.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale + self.offset)
+        pixels = photographs.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale + self.offset
+        if self.training or not self.mirror:
+            return self.network(pixels)
+        both = self.network(torch.cat([pixels, pixels.flip(3)]))
+        return both.unflatten(0, (2, pixels.shape[0])).mean(0)
 
     def forward(self, photographs: torch.Tensor) -> torch.Tensor:
         """uint8 ``[n, height, width, 3]`` -> probabilities ``[n, classes]``."""

@@ -1,0 +1,82 @@
+"""Makes the model trained last the one that ships, in models/: python -m services.release"""
+
+import argparse
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from containers.common import card as cards
+from containers.common.archive import unpack
+from containers.common.errors import ModelError
+from services import artifacts, console, model
+from services.aws import Aws
+from services.settings import Settings
+
+FILES = (cards.SERVED_GRAPH, cards.WEIGHTS, cards.FILE, cards.TRAINING, cards.REPORT)
+EVALUATION = ("evaluation.json", "evaluation.html")
+GRAPH_BYTES, FOLDER_BYTES = 6_000_000, 20_000_000
+PICTURE = "data:image/jpeg"  # how a report holds a photograph
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m services.release", description=__doc__.split(":")[0])
+    p.add_argument("--model", help="s3://…/model.tar.gz (default: of the last completed training job)")
+    p.add_argument("--to", type=Path, default=artifacts.SHIPPED, help="the folder (default: models)")
+    console.add_aws_flag(p)
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> Path:
+    """Returns the folder. Nothing in it is changed unless all of the artifact is fit to ship."""
+    flags = parser().parse_args(arguments)
+    aws = Aws(Settings.load())
+    console.target(aws, flags.aws)
+    uri = flags.model or artifacts.newest_trained(aws)
+    if uri is None:
+        raise ModelError("no training job has completed: run 'make train' and 'make evaluate' first")
+    with tempfile.TemporaryDirectory(prefix="release-") as scratch:
+        archive, fresh = Path(scratch) / "model.tar.gz", Path(scratch) / "model"
+        fresh.mkdir()
+        aws.download(uri, archive)
+        unpack(archive, fresh)
+        card = cards.read(fresh)
+        folder = evaluation_of(card.name, aws.settings.local)
+        scores = json.loads((folder / EVALUATION[0]).read_text())
+        dataclasses.replace(card, metrics={**card.metrics, "test": scores["metrics"]}).write(fresh)
+        check(fresh)
+        flags.to.mkdir(exist_ok=True)
+        for source, name in [(fresh, name) for name in FILES] + [(folder, name) for name in EVALUATION]:
+            shutil.copyfile(source / name, flags.to / name)
+    model.report(cards.read(flags.to), flags.to)
+    return flags.to
+
+
+def evaluation_of(name: str, local: Path) -> Path:
+    """The folder of the last evaluation of a model; raises ModelError where there is none."""
+    for folder in sorted((local / "evaluations").glob("*"), reverse=True):
+        document = folder / EVALUATION[0]
+        if document.exists() and json.loads(document.read_text())["model"] == name:
+            return folder
+    raise ModelError(f"{name} has not been evaluated here: run 'make evaluate' first")
+
+
+def check(folder: Path) -> None:
+    """Raises ModelError for an artifact that lacks a file, is too large, or holds a photograph."""
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(f"the artifact has no {missing[0]}: train it again")
+    for what, size, limit in (
+        (cards.SERVED_GRAPH, (folder / cards.SERVED_GRAPH).stat().st_size, GRAPH_BYTES),
+        ("the artifact", sum((folder / name).stat().st_size for name in FILES), FOLDER_BYTES),
+    ):
+        if size > limit:
+            raise ModelError(f"{what} has {size:,} bytes; what ships may have {limit:,}")
+    if PICTURE in (folder / cards.REPORT).read_text():
+        raise ModelError(f"{cards.REPORT} holds photographs: train with pictures=false")
+
+
+if __name__ == "__main__":
+    raise SystemExit(console.run(main))

@@ -1,0 +1,52 @@
+"""Trains the shipped model again from the photographs, and compares: python -m services.reproduce"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from containers.common import card as cards
+from containers.common.errors import ModelError
+from services import artifacts, console, data, evaluate, train
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m services.reproduce", description=__doc__.split(":")[0])
+    p.add_argument("--source", required=True, help="abid, or a folder with the bucket's layout")
+    p.add_argument("--model", type=Path, default=artifacts.SHIPPED, help="the folder (default: models)")
+    p.add_argument("--processes", type=int, help="training processes")
+    console.add_aws_flag(p)
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> dict:
+    """Returns the evaluation; raises ModelError where its accuracy is outside the shipped model's interval."""
+    flags = parser().parse_args(arguments)
+    common = ["--aws"] if flags.aws else []
+    shipped = cards.read(flags.model)
+    stated = shipped.metrics["test"]["accuracy"]
+    dataset = data.main(["--source", flags.source, "--use-extra", *common])
+    if dataset["fingerprint"] != shipped.data["fingerprint"]:
+        raise ModelError(
+            f"{shipped.name} was trained on other photographs (or another split of them): fingerprint "
+            f"{shipped.data['fingerprint'][:8]}, here {dataset['fingerprint'][:8]}"
+        )
+    recipe = [f"{name}={_text(value)}" for name, value in shipped.recipe.items()]
+    processes = ["--processes", str(flags.processes)] if flags.processes else []
+    job = train.main([*recipe, "--recipe", "none", "--data", dataset["s3_uri"], *processes, *common])
+    uri = job["ModelArtifacts"]["S3ModelArtifacts"]
+    evaluation = evaluate.main(["--model", uri, "--data", dataset["s3_uri"], *common])
+    found = evaluation["metrics"]["accuracy"]["value"]
+    words = f"accuracy {console.percent(found, 1)}; {shipped.name} states {evaluate.interval(stated, percent=True)}"
+    if not stated["low"] <= found <= stated["high"]:
+        raise ModelError(f"not reproduced: {words}")
+    console.out.print(f"reproduced: {words}")
+    return evaluation
+
+
+def _text(value) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+if __name__ == "__main__":
+    raise SystemExit(console.run(main))
