@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> dict:
-    """Returns the evaluation; raises ModelError where its accuracy is outside the shipped model's interval."""
+    """Returns the evaluation; raises ModelError where its accuracy is outside the stated interval."""
     flags = parser().parse_args(arguments)
     common = ["--aws"] if flags.aws else []
     shipped = cards.read(flags.model)
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     uri = job["ModelArtifacts"]["S3ModelArtifacts"]
     evaluation = evaluate.main(["--model", uri, "--data", dataset["s3_uri"], *common])
     found = evaluation["metrics"]["accuracy"]["value"]
-    words = f"accuracy {console.percent(found, 1)}; {shipped.name} states {evaluate.interval(stated, percent=True)}"
+    said = evaluate.interval(stated, percent=True)
+    words = f"accuracy {console.percent(found, 1)}; {shipped.name} states {said}"
     if not stated["low"] <= found <= stated["high"]:
         raise ModelError(f"not reproduced: {words}")
     console.out.print(f"reproduced: {words}")
