@@ -21,7 +21,7 @@ RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends tini \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/apt /var/log/dpkg.log
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/opt/bintally PYTHONUNBUFFERED=1 \
-    HOME=/tmp TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor
+    HOME=/tmp TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor MPLCONFIGDIR=/tmp/matplotlib
 COPY --from=packages /opt/venv /opt/venv
 COPY containers/__init__.py /opt/bintally/containers/
 COPY containers/common /opt/bintally/containers/common
