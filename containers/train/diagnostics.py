@@ -46,10 +46,11 @@ class Watch:
         self._gradients = Gradients(network)
         self._seen = Measurements()
         self._fired: dict[str, dict] = {}
+        self._operators: list[dict] = []
         if state:
             self._seen.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
             self._seen.samples = [Sample(**sample) for sample in state["samples"]]
-            self._fired = state["fired"]
+            self._fired, self._operators = state["fired"], state["operators"]
         profiled = hp.profile_steps and peers.chief
         self._profiler = Profiler(hp.profile_steps, paths.output() / "data") if profiled else None
         self._processor = Processor()
@@ -61,6 +62,7 @@ class Watch:
             "epochs": [dataclasses.asdict(epoch) for epoch in self._seen.epochs],
             "samples": [dataclasses.asdict(sample) for sample in self._seen.samples],
             "fired": self._fired,
+            "operators": self._profiled(),
         }
 
     def lap(self, phase: str) -> None:
@@ -86,7 +88,12 @@ class Watch:
         self.lap("other")
 
     def epoch(
-        self, number: int, train_loss: float, scores: dict, learning_rate: float, photographs_per_second: float
+        self,
+        number: int,
+        train_loss: float,
+        scores: dict,
+        learning_rate: float,
+        photographs_per_second: float,
     ) -> None:
         """An epoch and its evaluation have ended; every rank calls it, for the ranks tell rank 0 their times.
 
@@ -149,9 +156,13 @@ class Watch:
                 "seconds": {phase: sum(s[phase] for s in seconds) for phase in (seconds or [{}])[0]},
                 "epochs": [dataclasses.asdict(epoch) for epoch in self._seen.epochs],
                 "samples": [dataclasses.asdict(sample) for sample in self._seen.samples],
-                "operators": self._profiler.operators if self._profiler else [],
+                "operators": self._profiled(),
             }
         )
+
+    def _profiled(self) -> list[dict]:
+        """This job's operators, or those of the job that it resumes."""
+        return (self._profiler and self._profiler.operators) or self._operators
 
     @property
     def _on_gpu(self) -> bool:

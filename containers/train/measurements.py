@@ -136,7 +136,7 @@ class Processor:
         self._last = self._now()
 
     def take(self) -> float:
-        """The share that was used since the last call, 0..1 and above where workers have cores of their own."""
+        """The share used since the last call: 0..1, and above where workers have cores of their own."""
         (used, wall), self._last = self._last, self._now()
         return (self._last[0] - used) / (self._last[1] - wall) / torch.get_num_threads()
 

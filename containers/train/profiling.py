@@ -39,7 +39,8 @@ class Profiler:
         self._folder.mkdir(parents=True, exist_ok=True)
         done.export_chrome_trace(str(self._folder / TRACE))
         own = "self_device_time_total" if self._gpu else "self_cpu_time_total"  # microseconds
-        averages = sorted(done.key_averages(), key=lambda event: getattr(event, own), reverse=True)
+        averages = [event for event in done.key_averages() if not event.key.startswith("ProfilerStep")]
+        averages.sort(key=lambda event: getattr(event, own), reverse=True)
         total = sum(getattr(event, own) for event in averages)
         self.operators = [
             {

@@ -38,6 +38,10 @@ class Rule:
 RULES: list[Rule] = []
 
 
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
+
+
 def rule(watches: str, advice: str):
     """Make a rule of a function; it is called after it."""
 
@@ -61,8 +65,8 @@ def not_a_number(seen: Measurements) -> str | None:
 
 
 @rule(
-    f"within {LEARNING_EPOCHS} epochs the training loss falls by {LEARNT:.0%} or more, and it does not climb "
-    "again",
+    f"within {LEARNING_EPOCHS} epochs the training loss falls by {_percent(LEARNT)} or more, and it does not "
+    "climb again",
     "another learning_rate, ten times higher and ten times lower; check that the labels are right",
 )
 def loss_not_decreasing(seen: Measurements) -> str | None:
@@ -127,13 +131,13 @@ def vanishing_gradients(seen: Measurements) -> str | None:
 
 
 @rule(
-    f"fewer than {SILENT:.0%} of all units (channels of convolutions, outputs of linear layers) are dead: "
-    "without any gradient at sampled steps in a row",
+    f"fewer than {_percent(SILENT)} of all units (channels of convolutions, outputs of linear layers) are "
+    "dead: without any gradient at sampled steps in a row",
     "lower learning_rate, longer warmup_epochs, or an architecture whose activation never is flat",
 )
 def dead_units(seen: Measurements) -> str | None:
     if seen.samples and seen.samples[-1].silent > SILENT:
-        return f"{seen.samples[-1].silent:.0%} of the units had no gradient in any recent sample"
+        return f"{_percent(seen.samples[-1].silent)} of the units had no gradient in any recent sample"
     return None
 
 
@@ -147,14 +151,14 @@ def class_collapse(seen: Measurements) -> str | None:
     given = {epoch.counted.index(max(epoch.counted)) for epoch in recent}
     if len(recent) == PATIENCE and min(shares) >= ONE_COUNT and len(given) == 1:
         return (
-            f"for {PATIENCE} epochs at least {min(shares):.0%} of the validation photographs were given one "
-            f"and the same count"
+            f"for {PATIENCE} epochs at least {_percent(min(shares))} of the validation photographs were "
+            "given one and the same count"
         )
     return None
 
 
 @rule(
-    f"waiting for photographs takes less than {WAITING:.0%} of training",
+    f"waiting for photographs takes less than {_percent(WAITING)} of training",
     "a larger cache_megabytes so that all photographs are decoded once, more workers, a smaller image_size",
 )
 def slow_input(seen: Measurements) -> str | None:
@@ -164,14 +168,14 @@ def slow_input(seen: Measurements) -> str | None:
     share = epoch.seconds["data"] / epoch.training_seconds
     if share > WAITING:
         return (
-            f"{share:.0%} of epoch {epoch.number} ({epoch.seconds['data']:.1f} of "
+            f"{_percent(share)} of epoch {epoch.number} ({epoch.seconds['data']:.1f} of "
             f"{epoch.training_seconds:.1f} s) went into loading and augmenting photographs"
         )
     return None
 
 
 @rule(
-    f"the processor (the GPU where there is one) is used by more than {IDLE:.0%} in training",
+    f"the processor (the GPU where there is one) is used by more than {_percent(IDLE)} in training",
     "a larger batch_size; on a CPU see what else runs there; on a GPU see where a step's time goes",
 )
 def idle_processor(seen: Measurements) -> str | None:
@@ -184,7 +188,7 @@ def idle_processor(seen: Measurements) -> str | None:
         use, what = mean(epoch.processor_use for epoch in recent), "the processor's threads"
     else:  # a GPU whose use nobody can tell
         return None
-    return f"{what} computed in {use:.0%} of the time of the last two epochs" if use < IDLE else None
+    return f"{what} computed in {_percent(use)} of the time of the last two epochs" if use < IDLE else None
 
 
 @rule(

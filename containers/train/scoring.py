@@ -31,7 +31,9 @@ def predict(
     return logits, photographs.labels
 
 
-def evaluate(weights: torch.nn.Module, photographs: data.Photographs, hp: Hyperparameters, peers: World) -> dict:
+def evaluate(
+    weights: torch.nn.Module, photographs: data.Photographs, hp: Hyperparameters, peers: World
+) -> dict:
     """Loss and accuracy on a split, and how many photographs were given which count; see ``predict``."""
     logits, labels = predict(weights, photographs, hp, peers)
     counted = logits.argmax(1)

@@ -74,6 +74,7 @@ def test_the_training_job_says_what_it_did(flow, demo):
         "TrainingJobSummaries"
     ]
     job = sagemaker.describe_training_job(TrainingJobName=summary["TrainingJobName"])
+    assert job["ProfilerConfig"]["ProfilingIntervalInMilliseconds"] == 500
     metrics = {m["MetricName"] for m in job["FinalMetricDataList"]}
     assert metrics >= {"train:loss", "validation:loss", "validation:accuracy", "best:validation_accuracy"}
     log = flow.run(
