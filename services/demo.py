@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from containers.common import manifest
+from containers.common import manifest, metrics
 from services import console, data, deploy, evaluate, jobs, predict, train
 from services.aws import Aws
 from services.settings import Settings
@@ -105,7 +105,7 @@ def show(predictions: list[dict], evaluation: dict) -> None:
     accuracy, majority = evaluation["metrics"]["accuracy"], evaluation["baselines"]["majority_class"]
     console.out.print(
         f"accuracy on {evaluation['data']['photographs']} test photographs: "
-        f"[bold]{evaluate.interval(accuracy, percent=True)}[/], against "
+        f"[bold]{metrics.shown(accuracy, percent=True)}[/], against "
         f"{console.percent(majority['accuracy'], 1)} for always answering {majority['count']}"
     )
 

@@ -6,15 +6,24 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from containers.common import metrics
 from services import console, jobs
 from services.aws import Aws
 from services.settings import Settings
+
+FILES = ("evaluation.json", "evaluation.html", "predictions.csv")
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m services.evaluate", description=__doc__.split(":")[0])
     p.add_argument("--model", help="s3://…/model.tar.gz (default: of the last completed training job)")
     p.add_argument("--data", help="s3://… of an uploaded data set (default: the last that was uploaded)")
+    p.add_argument(
+        "--wrong-records",
+        type=float,
+        metavar="SHARE",
+        help="share of records assumed to be wrong (default: 0.05)",
+    )
     p.add_argument("--evaluate-instance", metavar="TYPE", help="instance type")
     p.add_argument(
         "--train-image", metavar="URI", help="the image that evaluates, which is the training image"
@@ -33,31 +42,38 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     model = flags.model or jobs.newest_model(aws)
     job = jobs.name(jobs.EVALUATION)
     output = f"s3://{aws.default_bucket()}/{settings.prefix}/evaluation/{job}"
-    aws.client("sagemaker").create_processing_job(**request(aws, job, model, data, output))
+    aws.client("sagemaker").create_processing_job(
+        **request(aws, job, model, data, output, flags.wrong_records)
+    )
     print(f"processing job  {job}\nmodel           {model}\ndata            {data}")
     jobs.wait_for_processing(aws, job)
     folder = settings.local / "evaluations" / job
     folder.mkdir(parents=True, exist_ok=True)
-    for file in ("evaluation.json", "predictions.csv"):
+    for file in FILES:
         aws.download(f"{output}/{file}", folder / file)
     evaluation = json.loads((folder / "evaluation.json").read_text())
     report(evaluation)
-    print(f"written to {folder}")
+    print(f"predictions     {folder / 'predictions.csv'}\nthe page        {folder / 'evaluation.html'}")
     return evaluation
 
 
-def request(aws: Aws, job: str, model: str, data: str, output: str) -> dict:
-    """CreateProcessingJob's parameters."""
+def request(
+    aws: Aws, job: str, model: str, data: str, output: str, wrong_records: float | None = None
+) -> dict:
+    """CreateProcessingJob's parameters. Test photographs are scored, validation fits thresholds."""
+    arguments = ["--wrong-records", str(wrong_records)] if wrong_records is not None else []
     return {
         "ProcessingJobName": job,
         "RoleArn": aws.role,
         "AppSpecification": {
             "ImageUri": aws.image("train"),
             "ContainerEntrypoint": ["python", "-m", "containers.train.evaluate"],
+            **({"ContainerArguments": arguments} if arguments else {}),
         },
         "ProcessingInputs": [
             jobs.processing_input("model", model),
             jobs.processing_input("test", f"{data}/test/"),
+            jobs.processing_input("validation", f"{data}/validation/"),
             jobs.processing_input("manifest", f"{data}/manifest.csv"),
         ],
         "ProcessingOutputConfig": {
@@ -84,27 +100,54 @@ def request(aws: Aws, job: str, model: str, data: str, output: str) -> dict:
     }
 
 
-def interval(metric: dict, percent: bool = False) -> str:
-    """``43.0 % (40.1–45.9)`` or ``0.912 (0.870–0.951)``."""
-    value, low, high = metric["value"], metric["low"], metric["high"]
-    if percent:
-        return f"{console.percent(value, 1)} ({low * 100:.1f}–{high * 100:.1f})"
-    return f"{value:.3f} ({low:.3f}–{high:.3f})"
-
-
 def report(evaluation: dict) -> None:
-    metrics, majority = evaluation["metrics"], evaluation["baselines"]["majority_class"]
+    console.out.print(scores(evaluation))
+    console.out.print(detection(evaluation["detection"]))
+
+
+def scores(evaluation: dict) -> Table:
+    """The model and, below it, what its scores are to be held against."""
+    base, data = evaluation["baselines"], evaluation["data"]
+    majority, published = base["majority_class"], base["published"]
+    title = f"{data['photographs']:,} test photographs of {data['bins']:,} bins, 95 % intervals over bins"
+    table = Table("", title=title)
+    for column in ("exact", "within one", "RMSE", "ECE"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_row("this model", *_cells(evaluation["metrics"]), style="bold", end_section=True)
+    table.add_row(f"always answering {majority['count']}", *_cells(majority["metrics"]))
+    table.add_row("neighbouring names", *_cells(base["no_pixels"]["metrics"]))
+    table.add_row("  leaky random split", *_cells(base["no_pixels_random_split"]["metrics"]))
+    table.add_row("published elsewhere", console.percent(published["accuracy"], 2), *"–––")
+    return table
+
+
+def _cells(values: dict) -> list[str]:
+    percents = {"accuracy": True, "within_one": True, "rmse": False, "ece": False}
+    return [metrics.shown(values.get(key), percent, two_lines=True) for key, percent in percents.items()]
+
+
+def detection(found: dict) -> Table:
+    """What is caught at each rate of false alarms; thresholds come from validation photographs."""
     table = Table(
-        title=f"{evaluation['data']['photographs']} test photographs of {evaluation['data']['bins']} bins"
+        "false alarms asked for", title=f"{console.percent(found['wrong_records'])} of records wrong"
     )
-    table.add_column("score")
-    table.add_column("value (95 % interval over bins)", justify="right")
-    table.add_row("accuracy", interval(metrics["accuracy"], percent=True))
-    table.add_row(f"  always answering {majority['count']}", console.percent(majority["accuracy"], 1))
-    table.add_row("within one", interval(metrics["within_one"], percent=True))
-    table.add_row("RMSE", interval(metrics["rmse"]))
-    table.add_row("MAE", interval(metrics["mae"]))
-    console.out.print(table)
+    levels = [*found["levels"], found["deployed"]]
+    asked = [console.percent(level["decision"]["false_alarm_rate"]) for level in found["levels"]]
+    for column in (*asked, "deployed"):
+        table.add_column(column, justify="right", no_wrap=True)
+    lines = {
+        "false alarms": [level["false_alarms"] for level in levels],
+        "wrong records caught": [level["caught"] for level in levels],
+        **{
+            f"  wrong by {size}": [level["caught_by_size"][size] for level in levels]
+            for size in found["deployed"]["caught_by_size"]
+        },
+        "alarms that are right": [level["precision"] for level in levels],
+        "bins unsure": [level["unsure"] for level in levels],
+    }
+    for name, shares in lines.items():
+        table.add_row(name, *(metrics.shown(share, percent=True, two_lines=True) for share in shares))
+    return table
 
 
 if __name__ == "__main__":

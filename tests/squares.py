@@ -25,15 +25,18 @@ def photograph(count: int, seed: int, size: tuple[int, int] = (96, 80)) -> Image
     return Image.fromarray(pixels)
 
 
-def write(data: Path, sizes: dict[str, int]) -> Path:
-    """Channels ``<split>/<count>/NAME.jpg`` with ``sizes[split]`` photographs, and their manifest."""
+def write(data: Path, sizes: dict[str, int], seed: int = 0) -> Path:
+    """Channels ``<split>/<count>/NAME.jpg`` with ``sizes[split]`` photographs, and their manifest.
+
+    seed: of the first photograph; each further one has the next.
+    """
     rows = []
     for split, size in sizes.items():
         for index in range(size):
             count, name = index % 5 + 1, f"{split}{index:05}"
             path = data / split / str(count) / f"{name}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            photograph(count, seed=len(rows)).save(path, quality=90)
+            photograph(count, seed + len(rows)).save(path, quality=90)
             rows.append((name, count, split))
     write_manifest(data, rows)
     return data

@@ -35,6 +35,11 @@ def groups(names: Iterable[str], asins: Mapping[str, frozenset[str]]) -> dict[st
     return {name: root(name) for name in parent}
 
 
+def position(name: str) -> tuple[bool, int] | None:
+    """(series, place in it) of a name; None for one that is not a number."""
+    return (len(name) >= LONG, int(name)) if name.isascii() and name.isdigit() else None
+
+
 def split(counts: Mapping[str, int], group_of: Mapping[str, str], seed: int) -> dict[str, str]:
     """``train``, ``validation`` or ``test`` for every name in ``counts``: 70/20/10 within every count.
 
@@ -77,7 +82,7 @@ def admitted(
 
 def _successor(name: str, step: int) -> str | None:
     """The name ``step`` later in the series: 99999 is followed by 100000, but 9999 not by 10000."""
-    if not (name.isascii() and name.isdigit()):
+    if position(name) is None:
         return None
     later = str(int(name) + step).zfill(len(name))
     return later if (len(later) >= LONG) == (len(name) >= LONG) else None

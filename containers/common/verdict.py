@@ -24,6 +24,14 @@ class Decision:
     false_alarm_rate: float
     missed_error_rate: float
 
+    def doubts(self, evidence):
+        """Whether a record with this evidence, a float or an array of them, is a ``mismatch``."""
+        return evidence <= self.mismatch_below
+
+    def believes(self, evidence):
+        """Whether it is a ``match``. What it neither doubts nor believes is ``unsure``."""
+        return (evidence >= self.match_above) & (evidence > self.mismatch_below)
+
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
 
@@ -65,6 +73,6 @@ def judge(
     if expected not in probabilities:
         return "unsure", "out_of_range"
     evidence = probabilities[expected]
-    if evidence <= decision.mismatch_below:
+    if decision.doubts(evidence):
         return "mismatch", None
-    return ("match", None) if evidence >= decision.match_above else ("unsure", None)
+    return ("match", None) if decision.believes(evidence) else ("unsure", None)

@@ -1,16 +1,18 @@
-"""The evaluation job: an artifact and test photographs in, ``evaluation.json`` out.
+"""The evaluation job: an artifact and test photographs in, ``evaluation.json`` and its page out.
 
-A SageMaker processing job of the training image: ``processing/model/model.tar.gz``,
-``processing/test/<count>/NAME.jpg`` and ``processing/manifest/manifest.csv`` in,
-``processing/evaluation/{evaluation.json,predictions.csv}`` out. It scores the graph that is served.
+A SageMaker processing job of the training image. Below ``processing/``, in:
+``model/model.tar.gz``, ``test/<count>/NAME.jpg``, ``validation/<count>/NAME.jpg`` and
+``manifest/manifest.csv``; out: ``evaluation/{evaluation.json,evaluation.html,predictions.csv}``.
+It scores the graph that is served. Validation photographs only fit thresholds.
 """
 
+import argparse
 import csv
 import json
 import os
 import sys
 import tempfile
-from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,68 +20,121 @@ import numpy as np
 
 from containers.common import manifest, metrics, paths
 from containers.common.archive import unpack
-from containers.common.errors import BinTallyError, DataError
+from containers.common.errors import BinTallyError, DataError, SettingsError
 from containers.common.graph import Graph
+from containers.train import baselines, calibration, detection, evaluation_page
+from containers.train.detection import Scored
 
 BATCH = 32
 
 
-def evaluate(graph: Graph, folder: Path, records: list[manifest.Row]) -> tuple[dict, list[dict]]:
+def evaluate(
+    graph: Graph,
+    folders: dict[str, Path],
+    records: Sequence[manifest.Row],
+    wrong: float = detection.WRONG_RECORDS,
+) -> tuple[dict, list[dict]]:
     """Score a graph on an ImageFolder tree of test photographs.
 
-    Returns: (the document, one prediction per photograph). Raises DataError for an empty tree, a
-    photograph that the manifest does not name, or one that cannot be decoded.
+    folders: the trees of ``test`` and ``validation``. wrong: share of records assumed to be wrong.
+    Returns: (the document, one prediction per test photograph). Raises DataError for an empty tree, a
+    photograph that the manifest does not name, a bin on both sides, or a photograph that cannot be decoded.
     """
-    known = {row.name: row for row in records}
-    photographs = [
-        (path, int(path.parent.name)) for path in sorted(folder.glob("[0-9]*/*")) if path.is_file()
+    photographs = {side: _photographs(folders[side], records, graph.card.classes) for side in folders}
+    bins = {row.name: row.group for row in records}
+    shared = set.intersection(*({bins[path.stem] for path in paths} for paths in photographs.values()))
+    if shared:
+        raise DataError(
+            f"{len(shared)} bins are tested on and fitted on, {min(shared)} among them: "
+            "thresholds must come from other bins than those they are tested on"
+        )
+    validation, test = (_score(graph, photographs[side], bins, side) for side in ("validation", "test"))
+    names = [path.stem for path in photographs["test"]]
+    fingerprint = manifest.fingerprint(records)
+    document = {
+        "model": graph.card.name,
+        "data": {
+            "fingerprint": fingerprint,
+            "photographs": len(names),
+            "bins": len(set(test.bins)),
+            "validation_photographs": len(validation.true),
+        },
+        "trained_on_this_data": graph.card.data["fingerprint"] == fingerprint,
+        **_scores(test),
+        "baselines": baselines.baselines(records, names, test.classes),
+        "detection": detection.detect(validation, test, graph.card.thresholds, wrong),
+    }
+    return document, _predictions(names, test)
+
+
+def _scores(test: Scored) -> dict[str, object]:
+    classes, true, probabilities = np.asarray(test.classes), test.true, test.probabilities
+    counted, confidence = classes[probabilities.argmax(1)], probabilities.max(1)
+    correct, resamples = counted == true, metrics.Resamples(test.bins)
+    recall = {n: resamples.ratio(((true == n) & correct).astype(float), true == n) for n in test.classes}
+    return {
+        "metrics": {
+            **metrics.score(probabilities, true, test.classes, test.bins),
+            "ece": calibration.expected_error(confidence, correct, resamples),
+        },
+        "by_count": {
+            str(n): {
+                "photographs": int((true == n).sum()),
+                "accuracy": share["value"],
+                "low": share["low"],
+                "high": share["high"],
+            }
+            for n, share in recall.items()
+            if share
+        },
+        "confusion": {str(n): [int(((true == n) & (counted == m)).sum()) for m in classes] for n in classes},
+        "calibration": {
+            "reliability": calibration.reliability(confidence, correct, resamples),
+            "risk_coverage": calibration.risk_coverage(confidence, correct, resamples),
+        },
+    }
+
+
+def _predictions(names: Sequence[str], test: Scored) -> list[dict]:
+    counted = np.asarray(test.classes)[test.probabilities.argmax(1)]
+    return [
+        {
+            "name": name,
+            "count": int(n),
+            "counted": int(c),
+            **{f"p{m}": round(float(p), 6) for m, p in zip(test.classes, row, strict=True)},
+        }
+        for name, n, c, row in zip(names, test.true, counted, test.probabilities, strict=True)
     ]
+
+
+def _photographs(folder: Path, records: Sequence[manifest.Row], classes: Sequence[int]) -> list[Path]:
+    """The files of an ImageFolder tree, in a fixed order, all of them known to the manifest."""
+    photographs = [path for path in sorted(folder.glob("[0-9]*/*")) if path.is_file()]
     if not photographs:
         raise DataError(f"no photographs below {folder}")
-    strangers = [path.stem for path, _ in photographs if path.stem not in known]
+    known = {row.name for row in records}
+    strangers = [path.stem for path in photographs if path.stem not in known]
     if strangers:
         raise DataError(
             f"the manifest does not name {len(strangers)} of the photographs, {strangers[0]} first"
         )
-    classes, true = graph.card.classes, np.array([count for _, count in photographs])
-    probabilities = np.concatenate(list(_predict(graph, [path for path, _ in photographs])))
-    counted = np.asarray(classes)[probabilities.argmax(1)]
-    # What someone who sees no photograph would always answer: the commonest count in training.
-    commonest = Counter(row.count for row in records if row.split == "train").most_common(1)[0][0]
-    bins = [known[path.stem].group for path, _ in photographs]
-    document = {
-        "model": graph.card.name,
-        "data": {
-            "fingerprint": manifest.fingerprint(records),
-            "photographs": len(photographs),
-            "bins": len(set(bins)),
-        },
-        "trained_on_this_data": graph.card.data["fingerprint"] == manifest.fingerprint(records),
-        "metrics": metrics.score(probabilities, true, classes, bins),
-        "baselines": {"majority_class": {"count": commonest, "accuracy": float((true == commonest).mean())}},
-        "by_count": {
-            str(n): {
-                "photographs": int((true == n).sum()),
-                "accuracy": metrics.accuracy(counted[true == n], true[true == n]),
-            }
-            for n in classes
-            if (true == n).any()
-        },
-        "confusion": {str(n): [int(((true == n) & (counted == m)).sum()) for m in classes] for n in classes},
-    }
-    rows = [
-        {
-            "name": path.stem,
-            "count": int(n),
-            "counted": int(c),
-            **{f"p{m}": round(float(p), 6) for m, p in zip(classes, row, strict=True)},
-        }
-        for (path, n), c, row in zip(photographs, counted, probabilities, strict=True)
-    ]
-    return document, rows
+    uncounted = [path for path in photographs if path.parent.name not in map(str, classes)]
+    if uncounted:
+        raise DataError(f"{uncounted[0]}: the model counts {classes[0]} to {classes[-1]} items only")
+    return photographs
 
 
-def _predict(graph: Graph, files: list[Path]):
+def _score(graph: Graph, photographs: Sequence[Path], bins: dict[str, str], side: str) -> Scored:
+    return Scored(
+        np.concatenate(list(_predict(graph, photographs, side))),
+        np.array([int(path.parent.name) for path in photographs]),
+        graph.card.classes,
+        [bins[path.stem] for path in photographs],
+    )
+
+
+def _predict(graph: Graph, files: Sequence[Path], side: str) -> Iterator[np.ndarray]:
     """Probabilities ``[n, classes]`` batch by batch; decoding runs beside the network."""
 
     def prepare(path: Path) -> np.ndarray:
@@ -93,16 +148,27 @@ def _predict(graph: Graph, files: list[Path]):
             yield graph(np.stack(list(pool.map(prepare, files[start : start + BATCH]))))
             done = min(start + BATCH, len(files))
             if done == len(files) or done // 1000 > start // 1000:
-                print(f"evaluated {done}/{len(files)} photographs", flush=True)
+                print(f"evaluated {done}/{len(files)} {side} photographs", flush=True)
 
 
-def main() -> int:
+def _wrong_records(arguments: Sequence[str] | None) -> float:
+    parser = argparse.ArgumentParser(prog="python -m containers.train.evaluate")
+    parser.add_argument("--wrong-records", type=float, default=detection.WRONG_RECORDS)
+    share = parser.parse_args(arguments).wrong_records
+    if not 0 < share < 1:
+        raise SettingsError(f"wrong-records is {share:g}: it is a share of all records, between 0 and 1")
+    return share
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     try:
+        wrong = _wrong_records(arguments)
         records = manifest.read(paths.processing("manifest", manifest.FILE))
         with tempfile.TemporaryDirectory() as folder:
             unpack(paths.processing("model", "model.tar.gz"), Path(folder))
             graph = Graph(Path(folder), threads=len(os.sched_getaffinity(0)))
-            document, rows = evaluate(graph, paths.processing("test"), records)
+            folders = {side: paths.processing(side) for side in ("validation", "test")}
+            document, rows = evaluate(graph, folders, records, wrong)
     except (BinTallyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         paths.failure().parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +176,8 @@ def main() -> int:
         return 1
     target = paths.processing("evaluation")
     target.mkdir(parents=True, exist_ok=True)
-    (target / "evaluation.json").write_text(json.dumps(document, indent=2) + "\n")
+    (target / "evaluation.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    (target / "evaluation.html").write_text(evaluation_page.page(document))
     with (target / "predictions.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=rows[0], lineterminator="\n")
         writer.writeheader()

@@ -19,6 +19,7 @@ from matplotlib.ticker import PercentFormatter
 INK, GREY, BLUE, ORANGE, GREEN = "#333333", "#9aa0a6", "#0072b2", "#d55e00", "#009e73"
 SERIES = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "D"), ("#cc79a7", ":", "^"))
 WIDTH = 5.4  # inches; the text sizes below fit it, at 600 pixels and on a phone alike
+UNIT = "\u202f%"
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 9.5,
@@ -72,21 +73,17 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[int]) -> str:
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     figure = Figure(figsize=(WIDTH, WIDTH * 0.82))
     plot = figure.add_subplot()
-    plot.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    plot.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=2)
     for row, column in np.ndindex(*counts.shape):
-        colour = "white" if shares[row, column] > 0.6 else INK
-        plot.text(column, row - 0.1, f"{shares[row, column]:.0%}", ha="center", va="center", color=colour)
-        small = {"ha": "center", "va": "center", "color": colour, "fontsize": 7.5}
-        plot.text(column, row + 0.24, f"{counts[row, column]}", **small)
-    plot.set_xticks(range(len(classes)), [str(c) for c in classes])
-    plot.set_yticks(range(len(classes)), [f"{c}\n({n})" for c, n in zip(classes, totals[:, 0], strict=True)])
+        look = {"ha": "center", "va": "center", "color": "white" if shares[row, column] > 0.6 else INK}
+        plot.text(column + 0.5, row + 0.4, f"{100 * shares[row, column]:.0f}{UNIT}", **look)
+        plot.text(column + 0.5, row + 0.74, f"{counts[row, column]}", fontsize=7.5, **look)
+    middles = np.arange(len(classes)) + 0.5
+    plot.set_xticks(middles, [str(c) for c in classes])
+    plot.set_yticks(middles, [f"{c}\n({n})" for c, n in zip(classes, totals[:, 0], strict=True)])
+    plot.invert_yaxis()
     plot.set(xlabel="items counted by the model", ylabel="items in the bin (photographs)")
     plot.spines[:].set_visible(False)
-    # White lines between the cells.
-    plot.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
-    plot.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
-    plot.grid(which="minor", color="white", linewidth=2)
-    plot.tick_params(which="minor", length=0)
     return svg(figure, "Confusion matrix: for each true count, how often the model counted what")
 
 
@@ -101,7 +98,7 @@ def reliability(bins: Sequence[Mapping]) -> str:
     plot.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, linestyle="--", label="as right as it is sure")
     _with_intervals(plot, confidence, [b["accuracy"] for b in filled], label="the model, 95 % interval")
     plot.set(ylabel="share of exact counts", xlim=(0, 1), ylim=(0, 1.02))
-    plot.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    plot.yaxis.set_major_formatter(PercentFormatter(1, 0, UNIT))
     _legend(figure)
     width = bins[0]["high"] - bins[0]["low"] if bins else 1
     below.grid(axis="y")
@@ -111,7 +108,7 @@ def reliability(bins: Sequence[Mapping]) -> str:
     below.bar_label(bars, [str(b["photographs"] or "") for b in bins], fontsize=7.5, padding=1)
     below.set(xlabel="the model's confidence in its count", ylabel="photographs")
     below.margins(y=0.25)
-    below.xaxis.set_major_formatter(PercentFormatter(1, 0))
+    below.xaxis.set_major_formatter(PercentFormatter(1, 0, UNIT))
     return svg(figure, "Reliability: the share of exact counts against the confidence that was stated")
 
 
@@ -142,7 +139,7 @@ def detection(false_alarms: Sequence[float], caught: Mapping[str, Sequence[float
     points ``(false alarms, caught)`` that stand out.
     """
     figure, plot = axes()
-    furthest = max(false_alarms)
+    furthest = max(*false_alarms, 0.01)
     plot.plot([0, furthest], [0, furthest], color=GREY, linewidth=1.2, linestyle="--", label="guessing")
     for (name, shares), (colour, line, marker) in zip(caught.items(), SERIES, strict=False):
         plot.plot(false_alarms, shares, color=colour, linestyle=line, label=name)
@@ -173,12 +170,12 @@ def bars(
     _with_intervals(plot, names, list(values.values()), color=INK, fmt="none")
     for name, value in values.items():
         place = {"textcoords": "offset points", "ha": "center"}
-        plot.annotate(f"{value['value']:.0%}", (name, value["high"]), (0, 3), **place)
+        plot.annotate(f"{100 * value['value']:.0f}{UNIT}", (name, value["high"]), (0, 3), **place)
     if reference:
         plot.axhline(reference[0], color=ORANGE, linestyle="--", linewidth=1.4, label=reference[1])
         _legend(figure)
     plot.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, 1.08))
-    plot.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    plot.yaxis.set_major_formatter(PercentFormatter(1, 0, UNIT))
     return svg(figure, f"{ylabel} by {xlabel}")
 
 
@@ -192,8 +189,8 @@ def _with_intervals(plot: Axes, x: Sequence, scores: Sequence[Mapping], **option
 
 
 def _percent(plot: Axes) -> None:
-    plot.xaxis.set_major_formatter(PercentFormatter(1, 0))
-    plot.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    plot.xaxis.set_major_formatter(PercentFormatter(1, 0, UNIT))
+    plot.yaxis.set_major_formatter(PercentFormatter(1, 0, UNIT))
 
 
 def _legend(figure: Figure) -> None:

@@ -23,9 +23,10 @@ class Fact:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are text. ``align`` has a letter for each column, l or r; by default all but the first are r.
+    """Cells are text; what follows a line break in a number's cell, its interval, is set smaller.
 
-    strong: indices of rows that stand out.
+    align: a letter for each column, l or r; by default all but the first are r. strong: indices of
+    rows that stand out.
     """
 
     columns: Sequence[str]

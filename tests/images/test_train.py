@@ -37,6 +37,7 @@ def test_a_stopped_job_writes_why_and_leaves_no_process(tmp_path):
 def test_a_processing_job_scores_the_model(job, tmp_path):
     inputs = tmp_path / "processing"
     shutil.copytree(job / "input/data/validation", inputs / "test")
+    shutil.copytree(job / "input/data/train", inputs / "validation")  # other bins, to fit thresholds on
     shutil.copytree(job / "input/data/manifest", inputs / "manifest")
     (inputs / "model").mkdir()
     with tarfile.open(inputs / "model/model.tar.gz", "w:gz") as archive:
@@ -49,4 +50,5 @@ def test_a_processing_job_scores_the_model(job, tmp_path):
     )
     evaluation = json.loads((inputs / "evaluation/evaluation.json").read_text())
     assert evaluation["data"]["photographs"] == 43 and evaluation["trained_on_this_data"]
-    assert (inputs / "evaluation/predictions.csv").stat().st_uid == 12345
+    for file in ("evaluation.html", "predictions.csv"):
+        assert (inputs / "evaluation" / file).stat().st_uid == 12345

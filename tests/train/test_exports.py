@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 
 from containers.common import card as cards
 from containers.common.graph import Graph
-from containers.common.metrics import with_interval
 from containers.common.verdict import fit, judge
 from containers.train import data, hyperparameters, network
 from tests import ABID, squares
@@ -123,13 +122,3 @@ def test_thresholds_of_a_perfect_network_leave_nothing_unsure():
         None,
         None,
     )
-
-
-def test_intervals_draw_bins_and_not_photographs():
-    """Twins that are always right or wrong together carry half as much evidence."""
-    values = np.repeat(np.arange(200) % 2, 2).astype(float)
-    apart = with_interval(values, [str(i) for i in range(400)])
-    together = with_interval(values, [str(i // 2) for i in range(400)])
-    widths = [i["high"] - i["low"] for i in (apart, together)]
-    assert apart["value"] == together["value"] == 0.5
-    assert widths[1] / widths[0] == pytest.approx(2**0.5, rel=0.15)
