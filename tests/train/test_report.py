@@ -18,6 +18,7 @@ from containers.train.measurements import PHASES
 from containers.train.saliency import saliency
 from tests import squares
 
+JPEG = r"data:image/jpeg;base64,[^\"]+"
 TIMED = {"slow_input", "idle_processor", "uneven_ranks"}  # what this machine does beside says nothing of ours
 
 
@@ -100,10 +101,12 @@ def test_it_is_made_again_without_pictures_and_with_them(trained, artifact, caps
     assert report.main(["--model", str(artifact)]) == 0
     assert capsys.readouterr().out == f"{page}\n"
     plain = page.read_text()
-    assert "data:image" not in plain and any(name in plain for name in names(artifact))
+    assert "data:image/jpeg" not in plain and any(name in plain for name in names(artifact))
     photographs = trained[0] / "input/data/validation"
     assert report.main(["--model", str(artifact), "--photographs", str(photographs)]) == 0
-    assert page.read_text() == (trained[0] / "model" / cards.REPORT).read_text()
+    first = (trained[0] / "model" / cards.REPORT).read_text()
+    assert re.sub(JPEG, "", page.read_text()) == re.sub(JPEG, "", first)
+    assert len(re.findall(JPEG, page.read_text())) == len(re.findall(JPEG, first)) > 0
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,7 @@ def test_a_damaged_record_is_one_line(artifact, capsys):
 
 def test_pictures_can_be_left_out_of_a_training(tmp_path):
     squares.train(squares.base(tmp_path), "--epochs", "1", "--report_pictures", "false")
-    assert "data:image" not in (tmp_path / "model" / cards.REPORT).read_text()
+    assert "data:image/jpeg" not in (tmp_path / "model" / cards.REPORT).read_text()
 
 
 def test_the_record_of_1200_photographs_is_small(trained, artifact):
