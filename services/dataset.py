@@ -79,9 +79,9 @@ def build(work: Path, photographs: Photographs, use_extra: bool, seed: int, work
         sides |= dict.fromkeys(admitted, "train")
         set_aside |= dict.fromkeys(left_out, "an extra whose bin is in validation or test")
     rows = sorted(
-        Row(name, wanted[name], side, group_of[name], file.width, file.height, file.sha256)
+        Row(name, wanted[name], side, group_of[name], file.width, file.height, file.sha256, source)
         for name, side in sides.items()
-        for file in [checked[name]]
+        for file, source in [(checked[name], manifest.MAIN if name in photographs.main else manifest.EXTRA)]
     )
     dataset = Dataset(work / "dataset", work / "manifest.csv", rows, set_aside)
     _write_set_aside(work / "set_aside.csv", set_aside)

@@ -10,6 +10,7 @@ from containers.common.errors import DataError
 
 FILE = "manifest.csv"
 COUNTS = (1, 2, 3, 4, 5)
+MAIN, EXTRA = "main", "extra"  # extras are of another selection, with counts in other shares: training only
 
 
 @dataclass(frozen=True, order=True)
@@ -23,6 +24,7 @@ class Row:
     width: int  # pixels
     height: int
     sha256: str  # of the file's bytes
+    source: str = MAIN  # the list that named it
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -52,6 +54,6 @@ def read(path: Path) -> list[Row]:
 
 
 def fingerprint(rows: Iterable[Row]) -> str:
-    """SHA-256 (hex) over the rows' name, count, split and sha256, sorted by name."""
-    lines = (f"{row.name},{row.count},{row.split},{row.sha256}\n" for row in sorted(rows))
+    """SHA-256 (hex) over the rows' name, count, split, source and sha256, sorted by name."""
+    lines = (f"{row.name},{row.count},{row.split},{row.source},{row.sha256}\n" for row in sorted(rows))
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from containers.common import photograph
+from containers.common import manifest, photograph
 from containers.common.errors import DataError
 from containers.train.hyperparameters import Hyperparameters
 from containers.train.network import CLASSES
@@ -52,16 +52,38 @@ class Photographs(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(uint8 ``[height, width, 3]``, index of the count)."""
+        """(uint8 ``[height, width, 3]``, ``index``, by which ``names`` and ``labels`` know it)."""
         pixels = self._decode(index) if self.cache is None else self.cache[index]
-        return pixels, self.labels[index]
+        return pixels, torch.tensor(index)
 
     def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """A whole batch at once: one gather where the photographs are in memory."""
         pixels = (
             torch.stack([self._decode(i) for i in indices]) if self.cache is None else self.cache[indices]
         )
-        return pixels, self.labels[indices]
+        return pixels, torch.tensor(indices)
+
+
+def prior_shift(photographs: Photographs, records: list[manifest.Row]) -> torch.Tensor:
+    """What to add to each photograph's logits in training, so that its source teaches nothing.
+
+    Extras hold other shares of each count than the photographs that are validated and tested on; a network
+    would learn to recognise where a photograph is from, and to guess by it. With the difference of the log
+    priors added, it has nothing to gain from that (logit adjustment: Menon et al. 2021, "Long-tail Learning
+    via Logit Adjustment", here by source). Returns: float ``[n, classes]``, zero for the main list.
+    """
+    sources = {row.name: row.source for row in records}
+    extra = torch.tensor([sources.get(name) == manifest.EXTRA for name in photographs.names])
+    shift = torch.zeros(len(photographs), len(CLASSES))
+    if extra.any() and not extra.all():
+        # One more of each count, so that none is impossible.
+        log_prior = [
+            (torch.bincount(photographs.labels[of], minlength=len(CLASSES)) + 1.0).log()
+            for of in (extra, ~extra)
+        ]
+        of_extras, of_main = (values - values.logsumexp(0) for values in log_prior)
+        shift[extra] = of_extras - of_main
+    return shift
 
 
 class TrainingBatches(Sampler):

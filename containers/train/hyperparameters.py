@@ -13,10 +13,12 @@ class Hyperparameters:
 
     architecture: str = "resnet10t"  # any timm name
     pretrained: bool = False  # start from ImageNet weights
+    frozen_stages: int = 0  # first stages of the network, by timm's feature_info, that stay as they start
     image_size: int = 128  # pixels, height and width
     epochs: int = 16
     batch_size: int = 64  # over all processes together
     learning_rate: float = 2e-3  # AdamW's peak, after warm-up
+    head_learning_rate: float = 1.0  # of the classifier, as a multiple of that
     weight_decay: float = 0.05
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.1
@@ -39,9 +41,11 @@ class Hyperparameters:
     def __post_init__(self):
         problems = [
             ("image_size", self.image_size >= 32, "at least 32"),
+            ("frozen_stages", self.frozen_stages >= 0, "at least 0"),
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 2, "at least 2"),
             ("learning_rate", self.learning_rate > 0, "above 0"),
+            ("head_learning_rate", self.head_learning_rate > 0, "above 0"),
             ("precision", self.precision in ("bf16", "float32"), "bf16 or float32"),
             ("ema_decay", 0 <= self.ema_decay < 1, "from 0 to below 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),

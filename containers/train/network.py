@@ -2,6 +2,8 @@
 
 import containers.train.torchvision_cpu  # noqa: F401, I001  (before timm)
 
+from collections.abc import Callable
+
 import timm
 import torch
 from torch import nn
@@ -42,6 +44,32 @@ def create(hp: Hyperparameters) -> nn.Module:
         nn.init.normal_(classifier.weight, std=0.01)
         nn.init.zeros_(classifier.bias)
     return network
+
+
+def freeze(network: nn.Module, stages: int) -> Callable[[], None]:
+    """Keep the first stages, by timm's ``feature_info``, as they are: no gradient reaches their parameters.
+
+    Returns: what must be called after every ``network.train()``, so that their normalisation keeps the
+    statistics that it came with. Raises SettingsError where the network has not so many stages.
+    """
+    if not stages:
+        return lambda: None
+    ends = [stage["module"] for stage in network.feature_info]
+    if stages > len(ends):
+        raise SettingsError(f"frozen_stages={stages}: this network has {len(ends)} stages")
+    # In timm modules are defined in the order in which a photograph passes them.
+    modules = list(network.named_modules())
+    last = max(i for i, (name, _) in enumerate(modules) if f"{name}.".startswith(f"{ends[stages - 1]}."))
+    frozen = [module for _, module in modules[: last + 1] if module._parameters or module._buffers]
+    for module in frozen:
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)
+
+    def hold() -> None:
+        for module in frozen:
+            module.eval()
+
+    return hold
 
 
 def _load_packaged_lite0(network: nn.Module) -> None:

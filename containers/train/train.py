@@ -21,7 +21,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from containers.common import manifest, paths
 from containers.common.errors import BinTallyError
-from containers.train import checkpoint, data, diagnostics, export, hyperparameters, network, report, scoring
+from containers.train import (
+    checkpoint,
+    data,
+    depthwise,
+    diagnostics,
+    export,
+    hyperparameters,
+    network,
+    report,
+    scoring,
+)
 from containers.train.distributed import World, world
 from containers.train.hyperparameters import Hyperparameters
 
@@ -48,7 +58,11 @@ def train(hp: Hyperparameters, peers: World, stop: threading.Event) -> None:
     batches = data.TrainingBatches(len(photographs["train"]), hp.batch_size, peers.rank, peers.size, hp.seed)
     loader = data.loader(photographs["train"], batches, hp)
 
+    labels = photographs["train"].labels.to(peers.device)
+    shift = data.prior_shift(photographs["train"], records).to(peers.device)
+
     counter = network.Counter(network.create(hp)).to(peers.device)
+    hold_frozen = network.freeze(counter.network, hp.frozen_stages)
     if hp.channels_last:
         counter = counter.to(memory_format=torch.channels_last)
     averaged = ModelEmaV3(counter.network, decay=hp.ema_decay, use_warmup=True)
@@ -99,18 +113,19 @@ def train(hp: Hyperparameters, peers: World, stop: threading.Event) -> None:
         epoch, began, total = progress["epoch"], time.perf_counter(), 0.0
         batches.start(epoch, progress["step"])
         model.train()
+        hold_frozen()
         watch.lap("other")
-        for images, labels in loader:
+        for images, chosen in loader:
             # Drawn by (seed, epoch, step, rank), so that a resumed epoch sees what it would have seen.
             draws = torch.Generator().manual_seed(
                 ((hp.seed * 1009 + epoch) * 100_003 + progress["step"]) * 64 + peers.rank
             )
             images = data.augment(images.to(peers.device, non_blocking=True), hp, draws)
             watch.lap("data")
-            with autocast:
-                logits = model(images)
+            with autocast, depthwise.fast(peers.device, hp.precision):
+                logits = model(images).float()
             loss = functional.cross_entropy(
-                logits.float(), labels.to(peers.device), label_smoothing=hp.label_smoothing
+                logits + shift[chosen], labels[chosen], label_smoothing=hp.label_smoothing
             )
             watch.lap("forward")
             if peers.any(not torch.isfinite(loss)):
@@ -186,12 +201,14 @@ class Logits(torch.nn.Module):
 
 
 def parameter_groups(counter: network.Counter, hp: Hyperparameters) -> list[dict]:
-    """Weight decay on matrices and kernels; none on biases and normalisation."""
-    parameters = [p for p in counter.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": hp.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    """Weight decay on matrices and kernels, none on biases and normalisation; the head at its own rate."""
+    head = {id(p) for p in counter.network.get_classifier().parameters()}
+    groups: dict[tuple[float, float], list] = {}
+    for p in counter.parameters():
+        if p.requires_grad:
+            rate = hp.learning_rate * (hp.head_learning_rate if id(p) in head else 1)
+            groups.setdefault((rate, hp.weight_decay if p.ndim > 1 else 0.0), []).append(p)
+    return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
 
 
 def warmup_cosine(hp: Hyperparameters, steps_per_epoch: int):

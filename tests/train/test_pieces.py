@@ -1,10 +1,13 @@
 """The parts of training that can be checked without training."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
 from containers.common.errors import DataError, SettingsError
-from containers.train import checkpoint, data, hyperparameters, network
+from containers.common.manifest import EXTRA, Row
+from containers.train import checkpoint, data, depthwise, hyperparameters, network
 from containers.train.hyperparameters import Hyperparameters
 from tests import squares
 
@@ -54,7 +57,65 @@ def test_photographs_are_the_same_from_memory_and_from_disk(tmp_path):
     assert cached.cache is not None and read.cache is None
     for a, b in zip(cached.__getitems__([3, 0, 11]), read.__getitems__([3, 0, 11]), strict=True):
         assert torch.equal(a, b)
-    assert a.tolist() == [cached.labels[3], cached.labels[0], cached.labels[11]]
+    assert a.tolist() == [3, 0, 11]
+
+
+def test_the_source_of_a_photograph_teaches_nothing(tmp_path):
+    """Extras of other shares: a network that knows only where a photograph is from fits the labels perfectly
+    with the shift alone, so that nothing is left to learn from it."""
+    rows = [Row(f"m{i}", i % 5 + 1, "train", "g", 1, 1, "") for i in range(1000)]
+    rows += [Row(f"e{i}", 1 if i % 4 else 5, "train", "g", 1, 1, "", EXTRA) for i in range(2000)]
+
+    class Named(list):
+        def __init__(self):
+            super().__init__(rows)
+            self.names = [row.name for row in rows]
+            self.labels = torch.tensor([row.count - 1 for row in rows])
+
+    shift = data.prior_shift(Named(), rows)
+    assert not shift[:1000].any()
+    assert shift[1000:].softmax(1).mean(0) == pytest.approx([0.75, 0, 0, 0, 0.25], abs=0.002)
+
+
+def test_frozen_stages_stay_as_they_were():
+    hp = Hyperparameters(architecture="tf_efficientnet_lite0")
+    net = network.create(hp)
+    hold = network.freeze(net, 2)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1)
+    net.train()
+    hold()
+    net(torch.randn(4, 3, 64, 64)).square().sum().backward()
+    optimizer.step()
+    changed = {
+        name.rpartition(".")[0] for name, t in net.state_dict().items() if not torch.equal(t, before[name])
+    }
+    frozen = ("conv_stem", "bn1", "blocks.0.", "blocks.1.")
+    assert changed and not [name for name in changed if f"{name}.".startswith(frozen)]
+    assert any(name.startswith("blocks.2.") for name in changed)
+    with pytest.raises(SettingsError, match="has 5 stages"):
+        network.freeze(net, 6)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (5, 1, 2), (3, 2, 0), (5, 2, 2)])
+def test_fast_depthwise_gradients_are_the_slow_ones(kernel, stride, padding):
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(12, 12, kernel, stride, padding, groups=12, bias=False)
+    pixels = torch.randn(3, 12, 17, 17, requires_grad=True)
+
+    def gradients(context):
+        layer.zero_grad()
+        pixels.grad = None
+        with torch.autocast("cpu", torch.bfloat16), context:
+            out = layer(pixels)
+        assert out.dtype == torch.bfloat16
+        (out.float() * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+        return out.detach(), pixels.grad, layer.weight.grad
+
+    slow = gradients(nullcontext())
+    fast = gradients(depthwise.fast(torch.device("cpu"), "bf16"))
+    for a, b in zip(slow, fast, strict=True):
+        assert (a - b).norm() < 0.01 * a.norm()
 
 
 def test_a_damaged_photograph_is_named(tmp_path):
