@@ -2,6 +2,8 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psutil
@@ -141,18 +143,21 @@ class Processor:
         return (self._last[0] - used) / (self._last[1] - wall) / torch.get_num_threads()
 
     def _now(self) -> tuple[float, float]:
-        return sum(sum(process.cpu_times()[:2]) for process in _family()), time.perf_counter()
+        return _total(lambda process: sum(process.cpu_times()[:2])), time.perf_counter()
 
 
 def megabytes() -> float:
     """Resident memory of this process and of the loader's workers."""
-    return sum(process.memory_info().rss for process in _family()) / 2**20
+    return _total(lambda process: process.memory_info().rss) / 2**20
 
 
-def _family() -> list[psutil.Process]:
-    """This process and the loader's workers, which live as long as it does."""
-    own = psutil.Process()
-    return [own, *own.children(recursive=True)]
+def _total(measure: Callable[[psutil.Process], float]) -> float:
+    """Summed over this process and the loader's workers below it."""
+    own, total = psutil.Process(), 0.0
+    for process in (own, *own.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+            total += measure(process)
+    return total
 
 
 def gpu_use(device: torch.device) -> float | None:

@@ -103,7 +103,12 @@ def _operators(operators: Sequence[Mapping]) -> Section:
     if not operators:
         return Section("Operators", "Not recorded; profile_steps=20 records a window of 20 training steps.")
     rows = [
-        (o["name"], f"{o['calls']:,}", f"{o['milliseconds']:,.1f}", f"{o['share'] * 100:.1f} %")
+        (
+            o["name"].removeprefix("aten::"),
+            f"{o['calls']:,}",
+            f"{o['milliseconds']:,.1f}",
+            f"{o['share'] * 100:.1f} %",
+        )
         for o in operators
     ]
     return Section(

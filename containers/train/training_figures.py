@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from containers.train.figures import BLUE, GREEN, GREY, ORANGE, WIDTH, axes, styled, svg
+from containers.train.figures import BLUE, GREEN, GREY, ORANGE, UNIT, WIDTH, axes, styled, svg
 
 
 @styled
@@ -17,7 +17,7 @@ def learning_curves(epochs: Sequence[Mapping], best_epoch: int) -> str:
     _line(loss, epochs, "validation_loss", BLUE, "o-", "validation")
     _line(accuracy, epochs, "validation_accuracy", BLUE, "o-")
     _line(rate, epochs, "learning_rate", GREEN, "-")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1, 0, UNIT))
     for plot, label in ((loss, "loss"), (accuracy, "exact counts"), (rate, "learning rate")):
         plot.set_ylabel(label)
         plot.axvline(
@@ -47,7 +47,9 @@ def time_by_phase(seconds: Mapping[str, float]) -> str:
     figure, plot = axes(2.4, grid="x")
     total = sum(seconds.values()) or 1.0
     bars = plot.barh(list(seconds), list(seconds.values()), 0.66, color=BLUE, alpha=0.85)
-    plot.bar_label(bars, [f"{value:.3g} s, {value / total:.0%}" for value in seconds.values()], padding=4)
+    plot.bar_label(
+        bars, [f"{value:.3g} s, {value / total * 100:.0f}{UNIT}" for value in seconds.values()], padding=4
+    )
     plot.invert_yaxis()
     plot.margins(x=0.2)
     plot.set_xlabel("seconds of the whole training")
