@@ -42,7 +42,7 @@ def evaluate(
     """
     photographs = {side: _photographs(folders[side], records, graph.card.classes) for side in folders}
     bins = {row.name: row.group for row in records}
-    shared = set.intersection(*({bins[path.stem] for path in paths} for paths in photographs.values()))
+    shared = set.intersection(*({bins[path.stem] for path in files} for files in photographs.values()))
     if shared:
         raise DataError(
             f"{len(shared)} bins are tested on and fitted on, {min(shared)} among them: "

@@ -68,6 +68,27 @@ def test_the_demo_goes_from_photographs_to_verdicts(flow, demo):
     assert "target: localcloud at" in demo and "for always answering" in demo
 
 
+def test_the_evaluation_is_told_in_a_table_and_on_a_page(flow, demo):
+    [folder] = (local(flow) / "evaluations").iterdir()
+    assert {path.name for path in folder.iterdir()} == {
+        "evaluation.json",
+        "evaluation.html",
+        "predictions.csv",
+    }
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    assert evaluation["trained_on_this_data"] and evaluation["data"]["validation_photographs"] == 40
+    assert evaluation["detection"]["wrong_records"] == 0.05
+    for said in (
+        "neighbouring names",
+        "published elsewhere",
+        "wrong records caught",
+        "bins unsure",
+        "5 % of",
+    ):
+        assert said in demo
+    assert f"the page        {folder / 'evaluation.html'}" in demo
+
+
 def test_the_training_job_says_what_it_did(flow, demo):
     sagemaker = flow.client("sagemaker")
     [summary] = sagemaker.list_training_jobs(NameContains="bintally-train-", MaxResults=1)[
@@ -130,6 +151,7 @@ def test_predict_asks_about_files_and_s3_addresses(flow, demo):
         ("train", ["--data", "s3://nowhere/at/all"], "nowhere"),
         ("train", ["epoch=3"], "unknown hyperparameter epoch"),
         ("evaluate", ["--model", "s3://nowhere/model.tar.gz"], "nowhere"),
+        ("evaluate", ["--wrong-records", "2"], "it is a share of all records, between 0 and 1"),
         ("deploy", ["--model", "s3://nowhere/model.tar.gz"], "nowhere"),
     ],
 )
