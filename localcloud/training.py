@@ -46,7 +46,7 @@ ACCEPTED: Table = {
     "EnableInterContainerTrafficEncryption": ANY,  # what talks to each other is on this machine
     "EnableManagedSpotTraining": ANY,  # never interrupted
     "CheckpointConfig": ANY,
-    "ProfilerConfig.DisableProfiler": (True,),
+    "ProfilerConfig": ANY,  # AWS's own profiler, which is not here: ProfilingStatus says so
     "RetryStrategy": ANY,
     "Environment": ANY,
 }
@@ -167,7 +167,11 @@ class TrainingContract:
         if transitions:
             transitions[-1].setdefault("EndTime", now)
         entry = {"Status": status, "StartTime": now, "StatusMessage": message}
-        return {"SecondaryStatus": status, "SecondaryStatusTransitions": [*transitions, entry]}
+        return {
+            "SecondaryStatus": status,
+            "SecondaryStatusTransitions": [*transitions, entry],
+            "ProfilingStatus": "Disabled",
+        }
 
     def _upload_archive(self, folder: str, name: str) -> str:
         """Pack what the hosts have in the folder at the archive's root; returns its S3 URI.

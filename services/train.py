@@ -14,6 +14,7 @@ from services.aws import Aws
 from services.settings import Settings
 
 NUMBER = r"([0-9.]+(?:e[-+]?[0-9]+)?)"
+PROFILING_INTERVAL = 500  # milliseconds between two of SageMaker's measurements of the instance
 METRICS = {
     "train:loss": rf"train_loss={NUMBER}",
     "validation:loss": rf" validation_loss={NUMBER}",
@@ -37,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--train-image", metavar="URI", help="the training image")
     p.add_argument("--checkpoints", help="s3://… to resume from and to keep checkpoints in")
     p.add_argument("--hours", type=float, default=24, help="the job is stopped after this time")
+    p.add_argument(
+        "--no-profiler", action="store_true", help="for accounts that SageMaker's own profiler is closed to"
+    )
     p.add_argument("--no-wait", action="store_true", help="start the job and return")
     console.add_aws_flag(p)
     return p
@@ -94,6 +98,11 @@ def request(
         "StoppingCondition": {"MaxRuntimeInSeconds": int(flags.hours * 3600)},
         "Tags": [{"Key": "project", "Value": "bintally"}],
     }
+    if not flags.no_profiler:
+        parameters["ProfilerConfig"] = {
+            "S3OutputPath": output,
+            "ProfilingIntervalInMilliseconds": PROFILING_INTERVAL,
+        }
     if flags.checkpoints:
         parameters["CheckpointConfig"] = {"S3Uri": flags.checkpoints}
     return parameters

@@ -12,6 +12,8 @@ SERVED_GRAPH = "model.int8.onnx"
 FLOAT_GRAPH = "model.onnx"
 TORCHSCRIPT = "model.ts"
 WEIGHTS = "model.safetensors"
+TRAINING = "training.json"  # how the training went, and the predictions on validation
+REPORT = "report.html"
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,10 @@ class Photographs(Dataset):
         except photograph.PhotographError as error:
             raise DataError(f"{path}: {error}") from None
 
+    def files(self) -> dict[str, Path]:
+        """The photographs' files by name."""
+        return {path.stem: path for path, _ in self.paths}
+
     def __len__(self) -> int:
         return len(self.paths)
 

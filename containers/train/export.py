@@ -39,10 +39,11 @@ def write(
     logits: torch.Tensor,
     labels: torch.Tensor,
     best_epoch: int,
-) -> cards.Card:
-    """Write every file of the artifact into ``folder``.
+) -> tuple[cards.Card, np.ndarray]:
+    """Write every file of the artifact into ``folder``, but the report.
 
     logits, labels: of the validation photographs; temperature and thresholds are fitted on them.
+    Returns: (the card, the served graph's probabilities of the validation photographs).
     """
     folder.mkdir(parents=True, exist_ok=True)
     temperature = fit_temperature(logits, labels)
@@ -94,7 +95,7 @@ def write(
         exports={file: agreement(probabilities, expected) for file, probabilities in graphs.items()},
     )
     card.write(folder)
-    return card
+    return card, served
 
 
 def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:

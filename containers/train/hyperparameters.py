@@ -35,6 +35,8 @@ class Hyperparameters:
     false_alarm_rate: float = 0.05  # that the verdict 'mismatch' is fitted for
     missed_error_rate: float = 0.05  # that the verdict 'match' is fitted for
     torchscript: bool = False  # export model.ts as well
+    report_pictures: bool = True  # photographs in report.html, which otherwise names them
+    profile_steps: int = 0  # training steps, after a warm-up, that torch.profiler records
 
     def __post_init__(self):
         problems = [
@@ -49,6 +51,7 @@ class Hyperparameters:
             ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),
             ("false_alarm_rate", 0 < self.false_alarm_rate < 1, "between 0 and 1"),
             ("missed_error_rate", 0 < self.missed_error_rate < 1, "between 0 and 1"),
+            ("profile_steps", self.profile_steps >= 0, "0 or more"),
         ]
         for name, holds, rule in problems:
             if not holds:

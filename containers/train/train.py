@@ -19,9 +19,19 @@ from timm.utils import ModelEmaV3
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from containers.common import manifest, metrics, paths
+from containers.common import manifest, paths
 from containers.common.errors import BinTallyError
-from containers.train import checkpoint, data, depthwise, export, hyperparameters, network
+from containers.train import (
+    checkpoint,
+    data,
+    depthwise,
+    diagnostics,
+    export,
+    hyperparameters,
+    network,
+    report,
+    scoring,
+)
 from containers.train.distributed import World, world
 from containers.train.hyperparameters import Hyperparameters
 
@@ -71,6 +81,7 @@ def train(hp: Hyperparameters, peers: World, stop: threading.Event) -> None:
         schedule.load_state_dict(state["schedule"])
         progress, best = state["progress"], state["best"]
         say(peers, f"resumed at epoch {progress['epoch'] + 1}, step {progress['step']}")
+    watch = diagnostics.Watch(counter.network, hp, peers, steps, state and state["watch"])
     model = Logits(counter)
     if peers.size > 1:
         model = DistributedDataParallel(
@@ -84,6 +95,7 @@ def train(hp: Hyperparameters, peers: World, stop: threading.Event) -> None:
                 {
                     "recipe": dataclasses.asdict(hp),
                     "progress": progress,
+                    "watch": watch.state(),
                     "best": best,
                     "network": counter.network.state_dict(),
                     "averaged": averaged.module.state_dict(),
@@ -102,28 +114,36 @@ def train(hp: Hyperparameters, peers: World, stop: threading.Event) -> None:
         batches.start(epoch, progress["step"])
         model.train()
         hold_frozen()
+        watch.lap("other")
         for images, chosen in loader:
             # Drawn by (seed, epoch, step, rank), so that a resumed epoch sees what it would have seen.
             draws = torch.Generator().manual_seed(
                 ((hp.seed * 1009 + epoch) * 100_003 + progress["step"]) * 64 + peers.rank
             )
             images = data.augment(images.to(peers.device, non_blocking=True), hp, draws)
+            watch.lap("data")
             with autocast, depthwise.fast(peers.device, hp.precision):
                 logits = model(images).float()
             loss = functional.cross_entropy(
                 logits + shift[chosen], labels[chosen], label_smoothing=hp.label_smoothing
             )
+            watch.lap("forward")
             if peers.any(not torch.isfinite(loss)):
+                watch.diverged(epoch + 1, progress["step"])
                 raise Diverged(
                     f"the loss is not finite at epoch {epoch + 1}, step {progress['step']}: "
                     "lower learning_rate, or use precision=float32"
                 )
             optimizer.zero_grad(set_to_none=True)
+            watch.lap("other")  # the ranks have waited for each other
             loss.backward()
+            watch.lap("backward")
+            watch.sample(epoch + 1, progress["step"], loss)
             optimizer.step()
             schedule.step()
             averaged.update(counter.network, step=epoch * steps + progress["step"])
             total += loss.item()
+            watch.lap("update")
             progress["step"] += 1
             if peers.any(stop.is_set()):
                 save()
@@ -131,10 +151,12 @@ def train(hp: Hyperparameters, peers: World, stop: threading.Event) -> None:
                     f"stopped by SIGTERM at epoch {epoch + 1} of {hp.epochs}, step {progress['step']} of "
                     f"{steps}; a checkpoint was written, the same job with it goes on from there"
                 )
+            watch.step()
         seen = steps - batches.first
         speed = seen * hp.batch_size / (time.perf_counter() - began)
         peers.share(averaged.module)  # normalisation statistics are each rank's own until here
-        scores = evaluate(averaged.module, photographs["validation"], hp, peers)
+        scores = scoring.evaluate(averaged.module, photographs["validation"], hp, peers)
+        watch.epoch(epoch + 1, total / max(seen, 1), scores, schedule.get_last_lr()[0], speed)
         progress |= {"epoch": epoch + 1, "step": 0}
         if (scores["accuracy"], -scores["loss"]) > (progress["best_accuracy"], -progress["best_loss"]):
             progress |= {
@@ -152,11 +174,13 @@ def train(hp: Hyperparameters, peers: World, stop: threading.Event) -> None:
         save()
 
     counter.network.load_state_dict(best)
-    logits, labels = predict(counter.network, photographs["validation"], hp, peers)
+    logits, labels = scoring.predict(counter.network, photographs["validation"], hp, peers)
     if peers.chief:
-        artifact = export.write(
+        artifact, served = export.write(
             paths.model(), counter, hp, photographs, records, logits, labels, progress["best_epoch"]
         )
+        report.keep(paths.model(), watch.close(), photographs["validation"], records, served)
+        report.write(paths.model(), photographs["validation"].files() if hp.report_pictures else None)
         say(
             peers,
             f"best_epoch={progress['best_epoch']} best_validation_accuracy={progress['best_accuracy']:.4f} "
@@ -197,39 +221,6 @@ def warmup_cosine(hp: Hyperparameters, steps_per_epoch: int):
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, last - warmup))))
 
     return factor
-
-
-@torch.no_grad()
-def predict(
-    weights: torch.nn.Module, photographs: data.Photographs, hp: Hyperparameters, peers: World
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits of a whole split in the order of its photographs, the same on every rank and for any
-    number of ranks: each photograph is computed once, by one rank, and nothing is padded.
-
-    Returns: (float32 ``[n, classes]``, int64 ``[n]``) on the CPU.
-    """
-    weights.eval()
-    counter = network.Counter(weights).to(peers.device)
-    rows = []
-    for indices in data.shard(len(photographs), peers.rank, peers.size, hp.batch_size):
-        images, _ = photographs.__getitems__(indices)
-        rows.append((indices, counter.logits(images.to(peers.device)).float().cpu()))
-    logits = torch.empty(len(photographs), len(network.CLASSES))
-    for rank_rows in peers.gather(rows):
-        for indices, values in rank_rows:
-            logits[indices] = values
-    return logits, photographs.labels
-
-
-def evaluate(
-    weights: torch.nn.Module, photographs: data.Photographs, hp: Hyperparameters, peers: World
-) -> dict[str, float]:
-    """Loss and accuracy on a split; see ``predict``."""
-    logits, labels = predict(weights, photographs, hp, peers)
-    return {
-        "loss": functional.cross_entropy(logits, labels).item(),
-        "accuracy": metrics.accuracy(logits.argmax(1).numpy(), labels.numpy()),
-    }
 
 
 def say(peers: World, text: str) -> None:

@@ -95,6 +95,7 @@ def test_the_training_job_says_what_it_did(flow, demo):
         "TrainingJobSummaries"
     ]
     job = sagemaker.describe_training_job(TrainingJobName=summary["TrainingJobName"])
+    assert job["ProfilerConfig"]["ProfilingIntervalInMilliseconds"] == 500
     metrics = {m["MetricName"] for m in job["FinalMetricDataList"]}
     assert metrics >= {"train:loss", "validation:loss", "validation:accuracy", "best:validation_accuracy"}
     log = flow.run(
@@ -193,7 +194,7 @@ def test_a_stopped_training_job_leaves_a_checkpoint_and_a_reason(flow, demo):
     checkpoints = f"s3://sagemaker-us-east-1-123456789012/checkpoints/{os.getpid()}"
     started = service(
         flow, "train", "--data", data, "--processes", "2", "--checkpoints", checkpoints, "--no-wait",
-        *TINY, "epochs=500",
+        "--no-profiler", *TINY, "epochs=500",
     )  # fmt: skip
     assert started.returncode == 0, started.stderr
     [job] = [line.split()[-1] for line in started.stdout.splitlines() if line.startswith("training job")]
@@ -218,7 +219,8 @@ def test_a_stopped_training_job_leaves_a_checkpoint_and_a_reason(flow, demo):
         document = sagemaker.describe_training_job(TrainingJobName=job)
         return document if document["TrainingJobStatus"] in ("Stopped", "Failed") else None
 
-    assert eventually(ended, 120)["TrainingJobStatus"] == "Stopped"
+    stopped = eventually(ended, 120)
+    assert stopped["TrainingJobStatus"] == "Stopped" and "ProfilerConfig" not in stopped
     keys = flow.client("s3").list_objects_v2(
         Bucket="sagemaker-us-east-1-123456789012", Prefix=f"checkpoints/{os.getpid()}/"
     )["Contents"]

@@ -101,11 +101,13 @@ def test_a_training_job_from_channels_to_artifacts(cloud: Cloud, boto, bucket):
         HyperParameters={"epochs": "3"}, Environment={"OF_THE_JOB": "here"},
         InputDataConfig=[channel("train", "s3://jobs/data/train"), channel("extra", "s3://jobs/data/one.txt")],
         CheckpointConfig={"S3Uri": "s3://jobs/checkpoints/complete"},
+        ProfilerConfig={"S3OutputPath": "s3://jobs/profile", "ProfilingIntervalInMilliseconds": 500},
         Tags=[{"Key": "team", "Value": "bins"}],
     ))  # fmt: skip
     job = finished(sagemaker, "complete-1")
 
     assert job["TrainingJobStatus"] == job["SecondaryStatus"] == "Completed", job.get("FailureReason")
+    assert job["ProfilingStatus"] == "Disabled"  # it is accepted, and nothing is measured
     assert [t["Status"] for t in job["SecondaryStatusTransitions"]] == [
         "Starting", "Downloading", "Training", "Uploading", "Completed",
     ]  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 
 from containers.common import card as cards
 from tests import squares
+from tests.train.conftest import RECIPE
 
 ACCURACY = re.compile(r"validation_accuracy=([0-9.]+)")
 
@@ -29,6 +30,8 @@ def test_the_artifact_is_whole(trained):
         cards.SERVED_GRAPH,
         cards.WEIGHTS,
         cards.TORCHSCRIPT,
+        cards.TRAINING,
+        cards.REPORT,
     }
     assert card.input_size == [32, 32] and card.classes == [1, 2, 3, 4, 5]
     assert card.recipe["epochs"] == 6 and card.data["train"] == 400
@@ -39,11 +42,12 @@ def test_the_artifact_is_whole(trained):
 
 def test_a_finished_job_exports_again_from_its_checkpoint(trained):
     base, _ = trained
-    before = cards.read(base / "model")
-    log = squares.train(base, "--epochs", "6", "--torchscript", "true", "--learning_rate", "0.003").stdout
+    before, history = cards.read(base / "model"), json.loads((base / "model" / cards.TRAINING).read_text())
+    log = squares.train(base, *RECIPE).stdout
     after = cards.read(base / "model")
     assert "resumed at epoch 7" in log and "epoch=" not in log.replace("best_epoch=", "")
     assert after.metrics == before.metrics and after.decision == before.decision
+    assert json.loads((base / "model" / cards.TRAINING).read_text()) == history
 
 
 @pytest.mark.parametrize(
@@ -136,6 +140,9 @@ def test_sigterm_stops_two_processes_with_a_checkpoint_and_a_reason_then_resumes
     )
     wait_for(tmp_path, f"resumed at epoch {stopped}", again)
     wait_for(tmp_path, f"epoch={stopped}/200", again)
+    diagnostics = json.loads((tmp_path / "output/data/diagnostics.json").read_text())
+    assert [epoch["number"] for epoch in diagnostics["epochs"]][: stopped - 1] == list(range(1, stopped))
+    assert all(len(epoch["rank_seconds"]) == 2 for epoch in diagnostics["epochs"])
     again.send_signal(signal.SIGTERM)
     assert again.wait(60) != 0
 
@@ -154,15 +161,15 @@ EVALUATION = """
 import json, sys
 from safetensors.torch import load_file
 from containers.common import paths
-from containers.train import data, hyperparameters, network, train
+from containers.train import data, hyperparameters, network, scoring
 from containers.train.distributed import world
 hp = hyperparameters.parse(sys.argv[2:])
 with world() as peers:
     weights = network.create(hp)
     weights.load_state_dict(load_file(paths.model() / "model.safetensors"))
     photographs = data.Photographs(paths.channel("validation"), hp.image_size, hp.cache_megabytes)
-    logits, _ = train.predict(weights, photographs, hp, peers)
-    scores = train.evaluate(weights, photographs, hp, peers)
+    logits, _ = scoring.predict(weights, photographs, hp, peers)
+    scores = scoring.evaluate(weights, photographs, hp, peers)
     if peers.chief:
         open(sys.argv[1], "w").write(json.dumps({"world": peers.size, "logits": logits.tolist(), **scores}))
 """

@@ -1,0 +1,44 @@
+"""A network's logits, loss and accuracy on a whole split, computed by all ranks together."""
+
+import torch
+from torch.nn import functional
+
+from containers.common import metrics
+from containers.train import data, network
+from containers.train.distributed import World
+from containers.train.hyperparameters import Hyperparameters
+
+
+@torch.no_grad()
+def predict(
+    weights: torch.nn.Module, photographs: data.Photographs, hp: Hyperparameters, peers: World
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of a whole split in the order of its photographs, the same on every rank and for any
+    number of ranks: each photograph is computed once, by one rank, and nothing is padded.
+
+    Returns: (float32 ``[n, classes]``, int64 ``[n]``) on the CPU.
+    """
+    weights.eval()
+    counter = network.Counter(weights).to(peers.device)
+    rows = []
+    for indices in data.shard(len(photographs), peers.rank, peers.size, hp.batch_size):
+        images, _ = photographs.__getitems__(indices)
+        rows.append((indices, counter.logits(images.to(peers.device)).float().cpu()))
+    logits = torch.empty(len(photographs), len(network.CLASSES))
+    for rank_rows in peers.gather(rows):
+        for indices, values in rank_rows:
+            logits[indices] = values
+    return logits, photographs.labels
+
+
+def evaluate(
+    weights: torch.nn.Module, photographs: data.Photographs, hp: Hyperparameters, peers: World
+) -> dict:
+    """Loss and accuracy on a split, and how many photographs were given which count; see ``predict``."""
+    logits, labels = predict(weights, photographs, hp, peers)
+    counted = logits.argmax(1)
+    return {
+        "loss": functional.cross_entropy(logits, labels).item(),
+        "accuracy": metrics.accuracy(counted.numpy(), labels.numpy()),
+        "counted": torch.bincount(counted, minlength=len(network.CLASSES)).tolist(),
+    }
