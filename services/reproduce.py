@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from containers.common import card as cards
+from containers.common import metrics
 from containers.common.errors import ModelError
 from services import artifacts, console, data, evaluate, train
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     uri = job["ModelArtifacts"]["S3ModelArtifacts"]
     evaluation = evaluate.main(["--model", uri, "--data", dataset["s3_uri"], *common])
     found = evaluation["metrics"]["accuracy"]["value"]
-    said = evaluate.interval(stated, percent=True)
+    said = metrics.shown(stated, percent=True)
     words = f"accuracy {console.percent(found, 1)}; {shipped.name} states {said}"
     if not stated["low"] <= found <= stated["high"]:
         raise ModelError(f"not reproduced: {words}")
