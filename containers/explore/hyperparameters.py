@@ -1,38 +1,23 @@
 """What is searched, and for how long: every hyperparameter of an exploration. Unknown names are errors."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import get_type_hints
 
+from containers.common.duration import Seconds
 from containers.common.errors import SettingsError
 from containers.train.hyperparameters import Hyperparameters as TrainersOwn
 
+BUDGET = Seconds(20 * 60)
 PRETRAINED = ("yes", "no", "both")
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
-
-
-@dataclass(frozen=True)
-class Seconds:
-    """A duration: ``20m``, ``90s``, ``1.5h``, or seconds without a unit."""
-
-    value: float
-
-    @classmethod
-    def parse(cls, text: str) -> "Seconds":
-        """Raises ValueError."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-        if not found or not float(found[1]):
-            raise ValueError(f"{text!r} is no duration, such as 20m")
-        return cls(float(found[1]) * UNITS[found[2]])
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
     """The defaults are the profile ``light``: what two cores can search in twenty minutes."""
 
-    profile: str = "light"  # light, or wide for a GPU: the defaults of all others
-    budget: Seconds = Seconds(1200)  # for everything, from the job's first second to its last
+    profile: str = "light"  # light, or wide for a GPU: the defaults of all but the budget
+    budget: Seconds = BUDGET  # for everything, from the job's first second to its last
     architectures: tuple[str, ...] = (  # timm's names, in the order in which they are tried
         "tf_efficientnet_lite0",
         "resnet18",
@@ -83,7 +68,6 @@ class Hyperparameters:
 PROFILES: dict[str, dict] = {
     "light": {},
     "wide": {
-        "budget": Seconds(4 * 3600),
         "architectures": (
             "resnet18",
             "tf_efficientnet_lite0",

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from containers.common.duration import Seconds
 from containers.common.errors import DataError, SettingsError
 from containers.explore import hyperparameters, leaderboard, photographs, recipe, space
-from containers.explore.hyperparameters import Hyperparameters, Seconds
+from containers.explore.hyperparameters import Hyperparameters
 from containers.train import hyperparameters as trainers
 from tests.explore.rows import row
 

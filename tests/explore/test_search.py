@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from containers.common.duration import Seconds
 from containers.explore import leaderboard
-from containers.explore.hyperparameters import Hyperparameters, Seconds
+from containers.explore.hyperparameters import Hyperparameters
 from containers.explore.leaderboard import Row
 from containers.explore.search import Data, NothingFound, Search
 from containers.explore.space import Trial
