@@ -182,7 +182,8 @@ def test_a_trial_is_killed_when_its_time_is_over(job):
     assert list((job / "scratch").iterdir()) == []
 
 
-def test_a_trial_whose_process_dies_is_a_row(job):
+def test_a_trial_whose_process_dies_is_a_row(job, monkeypatch):
+    monkeypatch.chdir(job)  # where Python finds no trial to run
     row = Runner(0, {"PYTHONPATH": os.devnull}, lambda: False, job / "scratch")(trial(), seconds=60)
     assert (row.status, row.reason) == (FAILED, "its process ended with exit code 1")
 
