@@ -50,8 +50,8 @@ def explore(hp: Hyperparameters, stop: Stop, began: float) -> None:
         f"on, {data.validation} to validate, {hp.budget.value:.0f} s on {machine.device()}",
         flush=True,
     )
-    if found:
-        print(f"resumed after {len(found)} finished trial(s)", flush=True)
+    if finished := sum(row.done for row in found):
+        print(f"resumed after {finished} finished trial(s)", flush=True)
     if hub:
         print(
             "no model hub answers: architectures whose ImageNet weights are neither installed nor cached "
