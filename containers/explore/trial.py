@@ -22,7 +22,7 @@ from containers.explore import backbone, photographs
 from containers.explore.space import Trial
 from containers.train.hyperparameters import Hyperparameters as TrainersOwn
 
-WORKERS = min(8, os.cpu_count() or 1)  # decoding processes
+WORKERS = min(8, len(os.sched_getaffinity(0)))  # decoding processes
 
 
 def main(folder: Path) -> None:
@@ -70,13 +70,14 @@ def run(trial: Trial, seed: int, seconds: float, folder: Path) -> dict:
         clean_ckpts=True,
     )
     fitted = time.perf_counter() - began
+    finished = fitted < seconds  # AutoGluon does not tell whether it ran out of time
     scores = predictor.evaluate(validation, metrics=["accuracy", "log_loss"])
     return {
         "accuracy": float(scores["accuracy"]),
-        "log_loss": abs(float(scores["log_loss"])),
+        "log_loss": float(scores["log_loss"]),
         "pretrained": trial.pretrained and not missing,
-        "photographs_per_second": trial.epochs * trial.photographs / fitted,
-        "finished": fitted < seconds,
+        "photographs_per_second": trial.epochs * trial.photographs / fitted if finished else None,
+        "finished": finished,
         "reason": missing,
     }
 
@@ -100,7 +101,7 @@ def settings(trial: Trial, checkpoint: Path) -> dict:
         "optim.lr": trial.learning_rate,
         "optim.lr_choice": "single_stage",
         "optim.lr_schedule": "cosine_decay",
-        "optim.warmup_steps": min(0.3, own.warmup_epochs / own.epochs),
+        "optim.warmup_steps": own.warmup_epochs / own.epochs,
         "optim.weight_decay": own.weight_decay,
         "optim.label_smoothing": own.label_smoothing,
         "optim.max_epochs": trial.epochs,
