@@ -9,12 +9,16 @@ PYTHON := $(VENV)/operator/bin/python
 IMAGES := train serve function
 TORCH ?= cpu#       the build of torch in images: cpu or gpu
 TORCH_INDEX ?=#     address of a package index that has that build, where pip does not find it by itself
+BUDGET ?=#          of an exploration: 20m, 90s, 2h
 comma := ,
 
 ifeq ($(CLOUD),local)
   # The only place that knows what CLOUD means: the standard AWS environment, or this one.
   AIM := eval "$$($(PYTHON) -m localcloud env)" &&
   UP := up
+  ifneq ($(RUNTIME),docker)
+    EXPLORING := $(VENV)/explore/.done
+  endif
 else ifeq ($(CLOUD),aws)
   AWS_FLAG := --aws
 else
@@ -24,7 +28,7 @@ SERVICE = @$(AIM) $(PYTHON) -m services
 
 .DEFAULT_GOAL := help
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
-.PHONY: help prerequisites install demo test test-images build lint up down status env push data train evaluate model deploy undeploy predict clean install lock
+.PHONY: help prerequisites install demo test test-images build lint up down status env push data explore train evaluate model deploy undeploy predict clean install lock
 
 help:  ## list the verbs
 	@printf 'BinTally: counts the objects in a photograph of a bin. Verbs:\n\n'
@@ -34,10 +38,11 @@ help:  ## list the verbs
 demo: install $(UP)  ## the main job, from photographs to verdicts (SOURCE=folder for real ones)
 	$(SERVICE).demo --source $(SOURCE) $(AWS_FLAG) $(ARGS)
 
-test: install lint  ## every test, each in the environment that it is about
+test: install lint $(VENV)/explore/.done  ## every test, each in the environment that it is about
 	@$(PYTHON) -m pytest tests/operator $(ARGS)
 	@$(VENV)/train/bin/python -m pytest tests/train $(ARGS)
 	@$(VENV)/serve/bin/python -m pytest tests/serve $(ARGS)
+	@$(VENV)/explore/bin/python -m pytest tests/explore $(ARGS)
 
 lint: install  ## style and format
 	@$(VENV)/operator/bin/ruff check . && $(VENV)/operator/bin/ruff format --check .
@@ -62,7 +67,8 @@ test-images: install  ## build the container images and test them with docker ru
 # ARGS perhaps not all tests are run, and nothing is written down as proved.
 EXPLORE_PROVED := docker/explore.proved
 EXPLORE_INPUTS = $(shell git ls-files docker/explore.Dockerfile docker/explore.*.txt docker/install-torch.sh \
-  containers/__init__.py containers/common containers/explore containers/train/torchvision_cpu.py \
+  containers/__init__.py containers/common containers/explore \
+  containers/train/__init__.py containers/train/hyperparameters.py containers/train/packaged.py containers/train/torchvision_cpu.py \
   | xargs sha256sum | sha256sum | cut -d' ' -f1)
 
 # One image. torchserve, for tests only, is another target of serve's file.
@@ -91,7 +97,10 @@ push: install $(UP)  ## images to ECR, by digest from then on (ARGS="bintally-se
 data: install $(UP)  ## obtain photographs, split them by bin, upload them (SOURCE=…)
 	$(SERVICE).data --source $(SOURCE) $(AWS_FLAG) $(ARGS)
 
-train: install $(UP)  ## train on the data uploaded last (RECIPE=recipe.json, ARGS="epochs=8")
+explore: install $(EXPLORING) $(UP)  ## search for a recipe with AutoGluon (BUDGET=20m, ARGS="profile=wide")
+	$(SERVICE).explore $(if $(BUDGET),--budget $(BUDGET)) $(AWS_FLAG) $(ARGS)
+
+train: install $(UP)  ## train on the data uploaded last (RECIPE=recipe.json or none, ARGS="epochs=8")
 	$(SERVICE).train $(if $(RECIPE),--recipe $(RECIPE)) $(AWS_FLAG) $(ARGS)
 
 evaluate: install $(UP)  ## score the model trained last on the test bins
@@ -111,7 +120,7 @@ predict: install $(UP)  ## ask about a photograph (IMAGE=bin.jpg EXPECTED=3)
 	$(SERVICE).predict $(IMAGE) $(if $(EXPECTED),--expected $(EXPECTED)) $(AWS_FLAG) $(ARGS)
 
 clean: down  ## stop localcloud and delete everything it keeps, but not the environments
-	@rm -rf .local/cloud .local/data .local/demo .local/evaluations .local/model
+	@rm -rf .local/cloud .local/data .local/demo .local/evaluations .local/explorations .local/model .local/recipe.json
 
 # --- virtual environments: one for the operator, one for each image of the process runtime ---
 
@@ -127,6 +136,16 @@ $(VENV)/%/.done: docker/%.requirements.txt docker/constraints.txt
 	@echo "installing the $* image's environment $(if $(filter train,$*),(torch$(comma) a minute or two) ,) ..." >&2
 	@python3.11 -m venv $(@D)
 	@$(@D)/bin/pip install -qq --disable-pip-version-check -c docker/constraints.txt -r $< pytest pytest-timeout >&2
+	@touch $@
+
+# AutoGluon is gigabytes, so it comes only where something explores; installed as in its Dockerfile.
+$(VENV)/explore/.done: docker/explore.requirements.txt docker/explore.lock.txt
+	@echo "installing the explore image's environment (AutoGluon: two gigabytes, two to four minutes) ..." >&2
+	@python3.11 -m venv $(@D)
+	@$(@D)/bin/pip install -qq --disable-pip-version-check -c docker/explore.lock.txt \
+	  "$$(grep -oE '^torch==[0-9.]+' $<)" >&2
+	@$(@D)/bin/pip install -qq --disable-pip-version-check --use-pep517 --no-deps -r docker/explore.lock.txt >&2
+	@$(@D)/bin/pip install -qq --disable-pip-version-check -c docker/constraints.txt pytest pytest-timeout >&2
 	@touch $@
 
 lock:  ## pin what the environments hold now, direct or not, in docker/constraints.txt

@@ -1,4 +1,4 @@
-# The exploration image: AutoGluon, run as a processing job.
+# The exploration image: a search with AutoGluon, run as a training job.
 #
 #   docker build -f docker/explore.Dockerfile -t bintally-explore .
 #
@@ -27,15 +27,18 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/opt/bintally PYTHONUNBUFFERED=1 \
 COPY --from=packages /opt/venv /opt/venv
 COPY containers/__init__.py /opt/bintally/containers/
 COPY containers/common /opt/bintally/containers/common
-# AutoGluon imports torchvision, and so needs what the trainer needs before it.
-COPY containers/train/__init__.py containers/train/torchvision_cpu.py /opt/bintally/containers/train/
+# What it shares with the trainer: its hyperparameters, which are what a recipe is made of, weights, and
+# the cure that torchvision needs here too.
+COPY containers/train/__init__.py containers/train/hyperparameters.py containers/train/packaged.py \
+    containers/train/torchvision_cpu.py /opt/bintally/containers/train/
 COPY containers/explore /opt/bintally/containers/explore
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/bintally && mkdir -p /opt/ml
 WORKDIR /opt/ml
-ENTRYPOINT ["tini", "-s", "--"]
-CMD ["python", "-m", "containers.explore.versions"]
+# SageMaker runs `docker run IMAGE train`, a word that the search has no use for.
+ENTRYPOINT ["tini", "-s", "--", "python", "-m", "containers.explore.explore"]
+CMD ["train"]
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="bintally-explore" \
-      org.opencontainers.image.description="BinTally's exploration: AutoGluon on SageMaker" \
+      org.opencontainers.image.description="BinTally's search for a recipe: AutoGluon, under SageMaker's container contract" \
       org.opencontainers.image.base.name="python:3.11-slim-bookworm" \
       org.opencontainers.image.revision="$REVISION"

@@ -54,7 +54,7 @@ class Aws:
         return self.settings.role or f"arn:aws:iam::{self.account}:role/bintally-execution"
 
     def image(self, name: str) -> str:
-        """URI of the image ``train``, ``serve`` or ``function``: set, or by digest as it was pushed last."""
+        """URI of an image by its name's end (``train``): set, or by digest as it was pushed last."""
         registry = f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
         return (
             getattr(self.settings, f"{name}_image")

@@ -29,9 +29,11 @@ class Settings:
     train_image: str = ""  # as pushed last, or <account>.dkr.ecr.<region>.amazonaws.com/bintally-train:latest
     serve_image: str = ""
     function_image: str = ""
+    explore_image: str = ""
     endpoint: str = "bintally"
     function: str = "bintally-count"
     train_instance: str = "ml.m5.xlarge"
+    explore_instance: str = "ml.m5.xlarge"
     evaluate_instance: str = "ml.m5.xlarge"
     serve_instance: str = "ml.m5.xlarge"
     local: Path = Path(".local")  # work files on this machine
@@ -43,6 +45,11 @@ class Settings:
     def images(self) -> Path:
         """Where ecr-push.sh writes the URIs of what it has pushed."""
         return self.local / "images.json"
+
+    @property
+    def recipe(self) -> Path:
+        """What the newest exploration recommends."""
+        return self.local / "recipe.json"
 
     @classmethod
     def load(cls, flags: argparse.Namespace | None = None) -> "Settings":

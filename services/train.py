@@ -28,7 +28,10 @@ METRICS = {
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m services.train", description=__doc__.split(":")[0])
     p.add_argument("hyperparameters", nargs="*", metavar="name=value", help="over those of the recipe")
-    p.add_argument("--recipe", type=Path, help="recipe.json with hyperparameters")
+    p.add_argument(
+        "--recipe",
+        help="recipe.json with hyperparameters (default: the newest exploration's; none: the trainer's own)",
+    )
     p.add_argument("--data", help="s3://… of an uploaded data set (default: the last that was uploaded)")
     p.add_argument(
         "--processes", type=int, help="training processes per instance (default: one per GPU, or one)"
@@ -50,13 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     """Returns the training job's description."""
     flags = parser().parse_args(arguments)
     settings = Settings.load(flags)
-    hyperparameters = read_recipe(flags.recipe) | dict(_pair(text) for text in flags.hyperparameters)
+    recipe = chosen_recipe(flags.recipe, settings)
+    hyperparameters = read_recipe(recipe) | dict(pair(text) for text in flags.hyperparameters)
     aws = Aws(settings)
     console.target(aws, flags.aws)
     data = (flags.data or jobs.newest_dataset(aws)).rstrip("/")
     job = jobs.name(jobs.TRAINING)
     aws.client("sagemaker").create_training_job(**request(aws, job, data, hyperparameters, flags))
     print(f"training job  {job}\ndata          {data}")
+    if recipe and not flags.recipe:
+        print(f"recipe        {recipe}, from the newest exploration (--recipe none: the trainer's own)")
     if flags.no_wait:
         print(f"its log       {jobs.log_command(jobs.TRAINING_LOGS, job)}")
         return aws.client("sagemaker").describe_training_job(TrainingJobName=job)
@@ -113,6 +119,13 @@ def is_gpu(instance_type: str) -> bool:
     return bool(re.match(r"ml\.[gp]\d", instance_type))
 
 
+def chosen_recipe(flag: str | None, settings: Settings) -> Path | None:
+    """The file that ``--recipe`` means; None for the trainer's own hyperparameters."""
+    if flag:
+        return None if flag == "none" else Path(flag)
+    return settings.recipe if settings.recipe.exists() else None
+
+
 def read_recipe(path: Path | None) -> dict[str, str]:
     """The hyperparameters of a recipe, as the strings that SageMaker carries."""
     if path is None:
@@ -127,7 +140,8 @@ def read_recipe(path: Path | None) -> dict[str, str]:
         raise SettingsError(f"{path} is not a recipe ({{'hyperparameters': …}}): {error!r}") from None
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """``name=value`` of a hyperparameter; raises SettingsError."""
     name, separator, value = text.partition("=")
     if not (separator and name and value):
         raise SettingsError(f"{text!r} is not name=value")

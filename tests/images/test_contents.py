@@ -15,7 +15,7 @@ IMPORTS = {
     "function": "import awslambdaric, boto3",
     "serve": "import containers.serve.front, containers.serve.supervisor, mms",
     "train": "import containers.train.torchvision_cpu, timm, torchvision, sagemaker_training, onnxruntime",
-    "explore": "import containers.explore.versions",
+    "explore": "import containers.explore.explore, containers.explore.trial, containers.explore.versions",
 }
 INSTALLED = """
 import json
@@ -99,5 +99,8 @@ def test_it_starts_as_any_user_and_can_write_nowhere(image):
 
 
 def test_the_exploration_image_tells_its_versions():
-    run = docker("run", "--rm", *HARDENED, "--network", "none", built("bintally-explore"))
+    run = docker(
+        *("run", "--rm", *HARDENED, "--network", "none", "--entrypoint", "python"),
+        *(built("bintally-explore"), "-m", "containers.explore.versions"),
+    )
     assert json.loads(run.stdout.splitlines()[-1])["autogluon.multimodal"] == "1.6.3"

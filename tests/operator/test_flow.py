@@ -180,7 +180,7 @@ def test_an_accelerator_is_asked_for_with_a_warning(flow, demo):
 
 def test_nothing_is_created_on_aws_unasked(flow):
     outside = {k: v for k, v in flow.environment.items() if k != "AWS_ENDPOINT_URL"}
-    for name in ("data", "train", "evaluate", "deploy", "predict"):
+    for name in ("data", "explore", "train", "evaluate", "deploy", "predict"):
         arguments = {"data": ["--source", "synthetic"], "predict": ["a.jpg"]}.get(name, [])
         done = subprocess.run(
             [sys.executable, "-m", f"services.{name}", *arguments],

@@ -1,0 +1,111 @@
+"""The exploration: photographs in, ``leaderboard.csv`` and ``recipe.json`` out.
+
+Entry point of the image, under SageMaker's contract for training jobs: channels ``train``, ``validation``
+and ``manifest``, hyperparameters as in ``hyperparameters.py``. On SIGTERM the trial that runs is given up,
+and what was found before stays. With checkpoints of an earlier run the search goes on after its trials.
+"""
+
+import json
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from containers.common import manifest, paths
+from containers.common.errors import BinTallyError, SettingsError
+from containers.explore import hyperparameters, leaderboard, machine, photographs
+from containers.explore.hyperparameters import Hyperparameters
+from containers.explore.leaderboard import Row
+from containers.explore.runner import Runner
+from containers.explore.search import Data, Search
+
+STATE = "search.json"  # beside the leaderboard in checkpoints: what its rows are trials of
+
+
+class Stop:
+    """Whether SIGTERM has arrived. A plain attribute: a handler must not wait for any lock."""
+
+    def __init__(self):
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, *_) -> None:
+        self.asked = True
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+def explore(hp: Hyperparameters, stop: Stop, began: float) -> None:
+    """Raises BinTallyError; ``began`` is ``time.monotonic()`` at the job's start."""
+    channels = {name: photographs.listed(paths.channel(name)) for name in ("train", "validation")}
+    rows = manifest.read(paths.channel("manifest") / manifest.FILE)
+    data = Data(len(channels["train"]), len(channels["validation"]), manifest.fingerprint(rows))
+    found = earlier(hp, data)
+    hub = machine.hub_environment()
+    print(
+        f"{hp.profile} search of {len(hp.architectures)} architectures: {data.train} photographs to train "
+        f"on, {data.validation} to validate, {hp.budget.value:.0f} s on {machine.device()}",
+        flush=True,
+    )
+    if finished := sum(row.done for row in found):
+        print(f"resumed after {finished} finished trial(s)", flush=True)
+    if hub:
+        print(
+            "no model hub answers: architectures whose ImageNet weights are neither installed nor cached "
+            "are searched from scratch",
+            flush=True,
+        )
+    with tempfile.TemporaryDirectory(prefix="explore-") as scratch:
+        Search(
+            hp,
+            data,
+            found,
+            folders=[paths.model(), paths.checkpoints()],
+            run_trial=Runner(hp.seed, hub, stop, Path(scratch)),
+            stopped=stop,
+            precision=machine.precision(),
+            began=began,
+        ).run()
+    if stop():
+        print("stopped by SIGTERM; with the same checkpoints the search goes on from here", flush=True)
+
+
+def earlier(hp: Hyperparameters, data: Data) -> list[Row]:
+    """The rows of an earlier run of the same search; raises SettingsError for those of another one."""
+    folder = paths.checkpoints()
+    folder.mkdir(parents=True, exist_ok=True)
+    # Another budget goes on with the same search: it only goes further.
+    search = json.loads(json.dumps({**asdict(hp), "budget": None, "data": data.fingerprint}))
+    state = folder / STATE
+    if not state.exists():
+        state.write_text(json.dumps(search))
+        return []
+    before = json.loads(state.read_text())
+    if different := sorted(name for name in search if search[name] != before.get(name)):
+        raise SettingsError(
+            f"the checkpoints are of a search with another {', '.join(different)}: use its own, or others"
+        )
+    board = folder / leaderboard.FILE
+    return leaderboard.read(board) if board.exists() else []
+
+
+def main() -> int:
+    began = time.monotonic()
+    stop = Stop()
+    try:
+        config = paths.base() / "input" / "config" / "hyperparameters.json"
+        given = json.loads(config.read_text()) if config.exists() else {}
+        explore(hyperparameters.parse(given), stop, began)
+    except BinTallyError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        paths.failure().parent.mkdir(parents=True, exist_ok=True)
+        paths.failure().write_text(f"{type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
