@@ -37,18 +37,21 @@ def write(
     photographs: dict[str, Photographs],
     records: list[manifest.Row],
     logits: torch.Tensor,
-    labels: torch.Tensor,
-    best_epoch: int,
+    best_epochs: list[int],
 ) -> tuple[cards.Card, np.ndarray]:
     """Write every file of the artifact into ``folder``, but the report.
 
-    logits, labels: of the validation photographs; temperature and thresholds are fitted on them.
+    logits: of the validation photographs; temperature and thresholds are fitted on them.
+    best_epochs: from 1, of each member's weights.
     Returns: (the card, the served graph's probabilities of the validation photographs).
     """
     folder.mkdir(parents=True, exist_ok=True)
+    labels = photographs["validation"].labels
     temperature = fit_temperature(logits, labels)
     counter = Counter(
-        copy.deepcopy(counter.network).to("cpu", memory_format=torch.contiguous_format), temperature
+        copy.deepcopy(counter.network).to("cpu", memory_format=torch.contiguous_format),
+        temperature,
+        hp.mirror,
     ).eval()
     validation, training = photographs["validation"], photographs["train"]
     size = hp.image_size
@@ -89,7 +92,7 @@ def write(
         card,
         metrics={
             "validation": metrics.score(served, counts, CLASSES, [bins[n] for n in validation.names]),
-            "best_epoch": best_epoch,
+            "best_epochs": best_epochs,
         },
         decision=verdict.fit(served, counts, CLASSES, hp.false_alarm_rate, hp.missed_error_rate).as_dict(),
         exports={file: agreement(probabilities, expected) for file, probabilities in graphs.items()},

@@ -16,12 +16,14 @@ class Hyperparameters:
     frozen_stages: int = 0  # first stages of the network, by timm's feature_info, that stay as they start
     image_size: int = 128  # pixels, height and width
     epochs: int = 16
+    members: int = 1  # networks trained from one start, each in another order, whose weights are averaged
     batch_size: int = 64  # over all processes together
     learning_rate: float = 2e-3  # AdamW's peak, after warm-up
     head_learning_rate: float = 1.0  # of the classifier, as a multiple of that
     weight_decay: float = 0.05
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.1
+    mirror: bool = False  # count the mirror image, too, and average: twice the work of an answer
     drop_rate: float = 0.0  # dropout before the classifier
     ema_decay: float = 0.995  # of the averaged weights, which are the ones evaluated and kept
     flip: bool = True  # mirror left and right
@@ -43,6 +45,7 @@ class Hyperparameters:
             ("image_size", self.image_size >= 32, "at least 32"),
             ("frozen_stages", self.frozen_stages >= 0, "at least 0"),
             ("epochs", self.epochs >= 1, "at least 1"),
+            ("members", self.members >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 2, "at least 2"),
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("head_learning_rate", self.head_learning_rate > 0, "above 0"),

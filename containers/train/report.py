@@ -70,7 +70,9 @@ def write(folder: Path, photographs: Mapping[str, Path] | None = None) -> Path:
         Fact("exact counts, validation", *_interval(scores["accuracy"], 100, "{:.1f} %")),
         Fact("RMSE", *_interval(scores["rmse"], 1, "{:.3f}")),
         Fact("rules that spoke", f"{len(fired)} of {len(training['rules'])}", _names(fired)),
-        Fact("best epoch", f"{card.metrics['best_epoch']} of {card.recipe['epochs']}"),
+        Fact(
+            "epochs kept", f"{', '.join(map(str, card.metrics['best_epochs']))} of {len(training['epochs'])}"
+        ),
     ]
     page = render(
         f"Training of {card.name}",

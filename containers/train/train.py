@@ -11,11 +11,9 @@ import dataclasses
 import math
 import signal
 import sys
-import threading
 import time
 
 import torch
-from timm.utils import ModelEmaV3
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
@@ -28,6 +26,7 @@ from containers.train import (
     diagnostics,
     export,
     hyperparameters,
+    member,
     network,
     report,
     scoring,
@@ -40,11 +39,18 @@ class Stopped(BinTallyError):
     """SIGTERM arrived; what was learnt so far is in the checkpoint."""
 
 
+@dataclasses.dataclass
+class Stop:
+    """What SIGTERM sets; a signal's handler may wait for no lock, as that of a threading.Event."""
+
+    asked: bool = False
+
+
 class Diverged(BinTallyError):
     """The loss is not a number any more."""
 
 
-def train(hp: Hyperparameters, peers: World, stop: threading.Event) -> None:
+def train(hp: Hyperparameters, peers: World, stop: Stop) -> None:
     """Train by ``hp`` and, on rank 0, leave the artifact in the model folder.
 
     Raises Stopped, Diverged, DataError or SettingsError, on every rank alike.
@@ -65,22 +71,19 @@ def train(hp: Hyperparameters, peers: World, stop: threading.Event) -> None:
     hold_frozen = network.freeze(counter.network, hp.frozen_stages)
     if hp.channels_last:
         counter = counter.to(memory_format=torch.channels_last)
-    averaged = ModelEmaV3(counter.network, decay=hp.ema_decay, use_warmup=True)
-    optimizer = torch.optim.AdamW(parameter_groups(counter, hp), lr=hp.learning_rate, fused=True)
+    start = {name: tensor.clone() for name, tensor in counter.network.state_dict().items()}
     steps = len(batches)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(hp, steps))
     autocast = torch.autocast(peers.device.type, torch.bfloat16, enabled=hp.precision == "bf16")
 
-    progress = {"epoch": 0, "step": 0, "best_accuracy": -1.0, "best_loss": math.inf, "best_epoch": 0}
-    best = averaged.module.state_dict()
+    nothing = {"epoch": 0, "step": 0, "best_accuracy": -1.0, "best_loss": math.inf, "best_epoch": 0}
+    progress, best_epochs, total = {"member": 0, **nothing}, [], {}
+    this = member.Member(counter, hp, steps)
     state = checkpoint.load(paths.checkpoints(), dataclasses.asdict(hp))
     if state:
-        counter.network.load_state_dict(state["network"])
-        averaged.module.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        progress, best = state["progress"], state["best"]
-        say(peers, f"resumed at epoch {progress['epoch'] + 1}, step {progress['step']}")
+        this.load_state_dict(state["this"])
+        progress, best_epochs, total = state["progress"], state["best_epochs"], state["total"]
+        epoch = progress["member"] * hp.epochs + progress["epoch"] + 1
+        say(peers, f"resumed at epoch {epoch}, step {progress['step']}")
     watch = diagnostics.Watch(counter.network, hp, peers, steps, state and state["watch"])
     model = Logits(counter)
     if peers.size > 1:
@@ -95,12 +98,10 @@ def train(hp: Hyperparameters, peers: World, stop: threading.Event) -> None:
                 {
                     "recipe": dataclasses.asdict(hp),
                     "progress": progress,
+                    "best_epochs": best_epochs,
+                    "total": total,
+                    "this": this.state_dict(),
                     "watch": watch.state(),
-                    "best": best,
-                    "network": counter.network.state_dict(),
-                    "averaged": averaged.module.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
                 },
             )
 
@@ -109,81 +110,87 @@ def train(hp: Hyperparameters, peers: World, stop: threading.Event) -> None:
         f"{hp.architecture} at {hp.image_size} px: {len(photographs['train'])} photographs to train on, "
         f"{len(photographs['validation'])} to validate, {peers.size} process(es) on {peers.device.type}",
     )
-    while progress["epoch"] < hp.epochs:
-        epoch, began, total = progress["epoch"], time.perf_counter(), 0.0
-        batches.start(epoch, progress["step"])
-        model.train()
-        hold_frozen()
-        watch.lap("other")
-        for images, chosen in loader:
-            # Drawn by (seed, epoch, step, rank), so that a resumed epoch sees what it would have seen.
-            draws = torch.Generator().manual_seed(
-                ((hp.seed * 1009 + epoch) * 100_003 + progress["step"]) * 64 + peers.rank
-            )
-            images = data.augment(images.to(peers.device, non_blocking=True), hp, draws)
-            watch.lap("data")
-            with autocast, depthwise.fast(peers.device, hp.precision):
-                logits = model(images).float()
-            loss = functional.cross_entropy(
-                logits + shift[chosen], labels[chosen], label_smoothing=hp.label_smoothing
-            )
-            watch.lap("forward")
-            if peers.any(not torch.isfinite(loss)):
-                watch.diverged(epoch + 1, progress["step"])
-                raise Diverged(
-                    f"the loss is not finite at epoch {epoch + 1}, step {progress['step']}: "
-                    "lower learning_rate, or use precision=float32"
+    while progress["member"] < hp.members:
+        while progress["epoch"] < hp.epochs:
+            epoch = progress["member"] * hp.epochs + progress["epoch"]  # of the whole training, from 0
+            began, losses = time.perf_counter(), 0.0
+            batches.start(epoch, progress["step"])
+            model.train()
+            hold_frozen()
+            watch.lap("other")
+            for images, chosen in loader:
+                # Drawn by (seed, epoch, step, rank), so that a resumed epoch sees what it would have seen.
+                draws = torch.Generator().manual_seed(
+                    ((hp.seed * 1009 + epoch) * 100_003 + progress["step"]) * 64 + peers.rank
                 )
-            optimizer.zero_grad(set_to_none=True)
-            watch.lap("other")  # the ranks have waited for each other
-            loss.backward()
-            watch.lap("backward")
-            watch.sample(epoch + 1, progress["step"], loss)
-            optimizer.step()
-            schedule.step()
-            averaged.update(counter.network, step=epoch * steps + progress["step"])
-            total += loss.item()
-            watch.lap("update")
-            progress["step"] += 1
-            if peers.any(stop.is_set()):
-                save()
-                raise Stopped(
-                    f"stopped by SIGTERM at epoch {epoch + 1} of {hp.epochs}, step {progress['step']} of "
-                    f"{steps}; a checkpoint was written, the same job with it goes on from there"
+                images = data.augment(images.to(peers.device, non_blocking=True), hp, draws)
+                watch.lap("data")
+                with autocast, depthwise.fast(peers.device, hp.precision):
+                    logits = model(images).float()
+                loss = functional.cross_entropy(
+                    logits + shift[chosen], labels[chosen], label_smoothing=hp.label_smoothing
                 )
-            watch.step()
-        seen = steps - batches.first
-        speed = seen * hp.batch_size / (time.perf_counter() - began)
-        peers.share(averaged.module)  # normalisation statistics are each rank's own until here
-        scores = scoring.evaluate(averaged.module, photographs["validation"], hp, peers)
-        watch.epoch(epoch + 1, total / max(seen, 1), scores, schedule.get_last_lr()[0], speed)
-        progress |= {"epoch": epoch + 1, "step": 0}
-        if (scores["accuracy"], -scores["loss"]) > (progress["best_accuracy"], -progress["best_loss"]):
-            progress |= {
-                "best_accuracy": scores["accuracy"],
-                "best_loss": scores["loss"],
-                "best_epoch": epoch + 1,
-            }
-            best = {name: tensor.clone() for name, tensor in averaged.module.state_dict().items()}
-        say(
-            peers,
-            f"epoch={epoch + 1}/{hp.epochs} train_loss={total / max(seen, 1):.4f} "
-            f"validation_loss={scores['loss']:.4f} validation_accuracy={scores['accuracy']:.4f} "
-            f"photographs_per_second={speed:.0f}",
-        )
+                watch.lap("forward")
+                if peers.any(not torch.isfinite(loss)):
+                    watch.diverged(epoch + 1, progress["step"])
+                    raise Diverged(
+                        f"the loss is not finite at epoch {epoch + 1}, step {progress['step']}: "
+                        "lower learning_rate, or use precision=float32"
+                    )
+                this.zero_grad()
+                watch.lap("other")  # the ranks have waited for each other
+                loss.backward()
+                watch.lap("backward")
+                watch.sample(epoch + 1, progress["step"], loss)
+                this.step(progress["epoch"] * steps + progress["step"])
+                losses += loss.item()
+                watch.lap("update")
+                progress["step"] += 1
+                if peers.any(stop.asked):
+                    save()
+                    raise Stopped(
+                        f"stopped by SIGTERM at epoch {epoch + 1} of {hp.members * hp.epochs}, step "
+                        f"{progress['step']} of {steps}; a checkpoint was written, the same job with it goes "
+                        "on from there"
+                    )
+                watch.step()
+            seen = steps - batches.first
+            speed = seen * hp.batch_size / (time.perf_counter() - began)
+            peers.share(this.averaged.module)  # normalisation statistics are each rank's own until here
+            scores = scoring.evaluate(this.averaged.module, photographs["validation"], hp, peers)
+            watch.epoch(epoch + 1, losses / max(seen, 1), scores, this.learning_rate, speed)
+            progress |= {"epoch": progress["epoch"] + 1, "step": 0}
+            if (scores["accuracy"], -scores["loss"]) > (progress["best_accuracy"], -progress["best_loss"]):
+                progress |= {
+                    "best_accuracy": scores["accuracy"],
+                    "best_loss": scores["loss"],
+                    "best_epoch": epoch + 1,
+                }
+                this.keep()
+            say(
+                peers,
+                f"epoch={epoch + 1}/{hp.members * hp.epochs} train_loss={losses / max(seen, 1):.4f} "
+                f"validation_loss={scores['loss']:.4f} validation_accuracy={scores['accuracy']:.4f} "
+                f"photographs_per_second={speed:.0f}",
+            )
+            save()
+        total, best_epochs = member.add(total, this.best), [*best_epochs, progress["best_epoch"]]
+        progress = {"member": progress["member"] + 1, **nothing}
+        counter.network.load_state_dict(start)
+        this = member.Member(counter, hp, steps)
+        watch.restart()
         save()
 
-    counter.network.load_state_dict(best)
-    logits, labels = scoring.predict(counter.network, photographs["validation"], hp, peers)
+    counter.network.load_state_dict(member.mean(total, hp.members))
+    scores = scoring.evaluate(counter.network, photographs["validation"], hp, peers)
+    logits, _ = scoring.predict(counter.network, photographs["validation"], hp, peers)
     if peers.chief:
-        artifact, served = export.write(
-            paths.model(), counter, hp, photographs, records, logits, labels, progress["best_epoch"]
-        )
+        artifact, served = export.write(paths.model(), counter, hp, photographs, records, logits, best_epochs)
         report.keep(paths.model(), watch.close(), photographs["validation"], records, served)
         report.write(paths.model(), photographs["validation"].files() if hp.report_pictures else None)
         say(
             peers,
-            f"best_epoch={progress['best_epoch']} best_validation_accuracy={progress['best_accuracy']:.4f} "
+            f"best_epoch={best_epochs[-1]} best_validation_accuracy={scores['accuracy']:.4f} "
             f"int8_validation_accuracy={artifact.metrics['validation']['accuracy']['value']:.4f} "
             f"model={artifact.name}",
         )
@@ -200,37 +207,14 @@ class Logits(torch.nn.Module):
         return self.counter.logits(photographs)
 
 
-def parameter_groups(counter: network.Counter, hp: Hyperparameters) -> list[dict]:
-    """Weight decay on matrices and kernels, none on biases and normalisation; the head at its own rate."""
-    head = {id(p) for p in counter.network.get_classifier().parameters()}
-    groups: dict[tuple[float, float], list] = {}
-    for p in counter.parameters():
-        if p.requires_grad:
-            rate = hp.learning_rate * (hp.head_learning_rate if id(p) in head else 1)
-            groups.setdefault((rate, hp.weight_decay if p.ndim > 1 else 0.0), []).append(p)
-    return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
-
-
-def warmup_cosine(hp: Hyperparameters, steps_per_epoch: int):
-    """Linear warm-up, then a cosine to zero at the last step."""
-    warmup, last = hp.warmup_epochs * steps_per_epoch, hp.epochs * steps_per_epoch
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, last - warmup))))
-
-    return factor
-
-
 def say(peers: World, text: str) -> None:
     if peers.chief:
         print(text, flush=True)
 
 
 def main() -> int:
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = Stop()
+    signal.signal(signal.SIGTERM, lambda *_: setattr(stop, "asked", True))
     try:
         hp = hyperparameters.parse(sys.argv[1:])
         with world() as peers:

@@ -10,19 +10,19 @@ from containers.train.figures import BLUE, GREEN, GREY, ORANGE, UNIT, WIDTH, axe
 
 
 @styled
-def learning_curves(epochs: Sequence[Mapping], best_epoch: int) -> str:
-    """epochs: as ``measurements.Epoch``, in order; best_epoch: the one whose weights were kept."""
+def learning_curves(epochs: Sequence[Mapping], best_epochs: Sequence[int]) -> str:
+    """epochs: as ``measurements.Epoch``, in order; best_epochs: those whose weights were kept."""
     figure, (loss, accuracy, rate) = _stacked(5.6, (4, 4, 2))
     _line(loss, epochs, "train_loss", ORANGE, "s--", "training")
     _line(loss, epochs, "validation_loss", BLUE, "o-", "validation")
     _line(accuracy, epochs, "validation_accuracy", BLUE, "o-")
     _line(rate, epochs, "learning_rate", GREEN, "-")
     accuracy.yaxis.set_major_formatter(PercentFormatter(1, 0, UNIT))
-    for plot, label in ((loss, "loss"), (accuracy, "exact counts"), (rate, "learning rate")):
-        plot.set_ylabel(label)
-        plot.axvline(
-            best_epoch, color=GREY, linewidth=1.2, linestyle=":", label="kept" if plot is loss else None
-        )
+    for plot, quantity in ((loss, "loss"), (accuracy, "exact counts"), (rate, "learning rate")):
+        plot.set_ylabel(quantity)
+        for nth, epoch in enumerate(best_epochs):
+            label = "kept" if plot is loss and nth == 0 else None
+            plot.axvline(epoch, color=GREY, linewidth=1.2, linestyle=":", label=label)
     rate.set_ylim(bottom=0)
     figure.legend(loc="outside upper left", ncols=3)
     return svg(figure, "Losses, validation accuracy and learning rate by epoch")

@@ -1,0 +1,92 @@
+"""One of the networks that a training makes from the same start, and what moves its weights.
+
+A recipe may train several (``members``), each on the photographs in another order, and average their
+weights: from one pretrained start they end in one basin, and the average generalises better than any of
+them, as one network (Wortsman et al. 2022, "Model soups").
+"""
+
+import math
+
+import torch
+from timm.utils import ModelEmaV3
+
+from containers.train.hyperparameters import Hyperparameters
+from containers.train.network import Counter
+
+
+class Member:
+    """Optimizer, schedule and moving average of ``counter``'s network; ``best`` is its average when it was
+    best on validation."""
+
+    def __init__(self, counter: Counter, hp: Hyperparameters, steps: int):
+        self._network = counter.network
+        self.averaged = ModelEmaV3(counter.network, decay=hp.ema_decay, use_warmup=True)
+        self.best = self.averaged.module.state_dict()
+        self._optimizer = torch.optim.AdamW(parameter_groups(counter, hp), lr=hp.learning_rate, fused=True)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, warmup_cosine(hp, steps))
+
+    @property
+    def learning_rate(self) -> float:
+        return self._schedule.get_last_lr()[0]
+
+    def zero_grad(self) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def step(self, number: int) -> None:
+        """Follow the gradients; ``number`` counts this member's steps from 0."""
+        self._optimizer.step()
+        self._schedule.step()
+        self.averaged.update(self._network, step=number)
+
+    def keep(self) -> None:
+        """The average is the best so far."""
+        self.best = {name: tensor.clone() for name, tensor in self.averaged.module.state_dict().items()}
+
+    def state_dict(self) -> dict:
+        return {
+            "network": self._network.state_dict(),
+            "averaged": self.averaged.module.state_dict(),
+            "best": self.best,
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self._network.load_state_dict(state["network"])
+        self.averaged.module.load_state_dict(state["averaged"])
+        self.best = state["best"]
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+
+
+def add(total: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Sum of state dicts, in double precision; an empty ``total`` is the first of them."""
+    return {name: total.get(name, 0) + tensor.double().cpu() for name, tensor in state.items()}
+
+
+def mean(total: dict[str, torch.Tensor], members: int) -> dict[str, torch.Tensor]:
+    """The average of so many state dicts; ``load_state_dict`` casts it to the types that it finds."""
+    return {name: tensor / members for name, tensor in total.items()}
+
+
+def parameter_groups(counter: Counter, hp: Hyperparameters) -> list[dict]:
+    """Weight decay on matrices and kernels, none on biases and normalisation; the head at its own rate."""
+    head = {id(p) for p in counter.network.get_classifier().parameters()}
+    groups: dict[tuple[float, float], list] = {}
+    for p in counter.parameters():
+        if p.requires_grad:
+            rate = hp.learning_rate * (hp.head_learning_rate if id(p) in head else 1)
+            groups.setdefault((rate, hp.weight_decay if p.ndim > 1 else 0.0), []).append(p)
+    return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
+
+
+def warmup_cosine(hp: Hyperparameters, steps_per_epoch: int):
+    """Linear warm-up, then a cosine to zero at the last step."""
+    warmup, last = hp.warmup_epochs * steps_per_epoch, hp.epochs * steps_per_epoch
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, last - warmup))))
+
+    return factor
