@@ -128,11 +128,9 @@ def _cells(values: dict) -> list[str]:
 
 def detection(found: dict) -> Table:
     """What is caught at each rate of false alarms; thresholds come from validation photographs."""
-    table = Table(
-        "false alarms asked for", title=f"{console.percent(found['wrong_records'])} of records wrong"
-    )
+    table = Table("false alarms asked for", title=f"{100 * found['wrong_records']:g} % of records wrong")
     levels = [*found["levels"], found["deployed"]]
-    asked = [console.percent(level["decision"]["false_alarm_rate"]) for level in found["levels"]]
+    asked = [f"{100 * level['decision']['false_alarm_rate']:g} %" for level in found["levels"]]
     for column in (*asked, "deployed"):
         table.add_column(column, justify="right", no_wrap=True)
     lines = {

@@ -104,7 +104,7 @@ def _errors_caught(document: dict) -> Section:
             for name, row in lines.items()
         ],
         strong=(1,),
-        note=f"The last two rows are for {_percent(wrong)} wrong records. Deployed: "
+        note=f"The last two rows are for {_asked(wrong)} wrong records. Deployed: "
         f"with the thresholds in the model's card, fitted for {_rate(found['deployed'])} false alarms.",
     )
     curve = found["curve"]
@@ -191,7 +191,12 @@ def _usual(document: dict) -> dict:
 
 
 def _rate(level: dict) -> str:
-    return _percent(level["decision"]["false_alarm_rate"])
+    return _asked(level["decision"]["false_alarm_rate"])
+
+
+def _asked(share: float) -> str:
+    """A share that was chosen, and so is shown in full."""
+    return f"{100 * share:g}\u00a0%"
 
 
 def _scores(scores: dict) -> list[str]:
