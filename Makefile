@@ -28,7 +28,7 @@ SERVICE = @$(AIM) $(PYTHON) -m services
 
 .DEFAULT_GOAL := help
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
-.PHONY: help prerequisites install demo test test-images build lint up down status env push data explore train evaluate model deploy undeploy predict clean install lock
+.PHONY: help prerequisites install demo test test-images build lint up down status env push data explore train evaluate reproduce release export report model deploy undeploy predict clean install lock
 
 help:  ## list the verbs
 	@printf 'BinTally: counts the objects in a photograph of a bin. Verbs:\n\n'
@@ -106,10 +106,22 @@ train: install $(UP)  ## train on the data uploaded last (RECIPE=recipe.json or 
 evaluate: install $(UP)  ## score the model trained last on the test bins
 	$(SERVICE).evaluate $(AWS_FLAG) $(ARGS)
 
+reproduce: install $(UP)  ## train the shipped model again and compare (SOURCE=folder)
+	$(SERVICE).reproduce --source $(SOURCE) $(AWS_FLAG) $(ARGS)
+
+release: install $(UP)  ## make the model trained last the one that ships, in models/
+	$(SERVICE).release $(AWS_FLAG) $(ARGS)
+
+export: install  ## the shipped model's float graphs, ONNX and TorchScript, into .local/export
+	@$(VENV)/train/bin/python -m containers.train.graphs --model models --to .local/export $(ARGS)
+
+report: install  ## the shipped model's report with pictures, into .local/report.html (SOURCE=folder)
+	@$(VENV)/train/bin/python -m containers.train.report --model models --photographs $(SOURCE) --to .local/report.html $(ARGS)
+
 model: install $(UP)  ## fetch the model trained last into .local/model
 	$(SERVICE).model $(AWS_FLAG) $(ARGS)
 
-deploy: install $(UP)  ## put the model trained last behind an endpoint and a function
+deploy: install $(UP)  ## put the model trained last, or the shipped one, behind an endpoint and a function
 	$(SERVICE).deploy $(AWS_FLAG) $(ARGS)
 
 undeploy: install $(UP)  ## delete the endpoint and the function

@@ -1,7 +1,6 @@
 """The worst mistakes on validation: which they are, and pictures of them with saliency beside them."""
 
 import base64
-import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,10 @@ import numpy as np
 import torch
 from jinja2 import Environment
 from PIL import Image
-from safetensors.torch import load_file
 
 from containers.common import card as cards
 from containers.common import photograph
-from containers.train import network
-from containers.train.hyperparameters import Hyperparameters
+from containers.train import graphs
 from containers.train.saliency import saliency
 
 SHOWN = 8
@@ -77,12 +74,9 @@ def pictures(folder: Path, mistakes: Sequence[Mistake], files: Mapping[str, Path
     if not shown:
         return ""
     images = [photograph.decode(files[mistake.name].read_bytes()) for mistake in shown]
-    recipe = dataclasses.replace(Hyperparameters(**card.recipe), pretrained=False)  # its own weights follow
-    weights = network.create(recipe)
-    weights.load_state_dict(load_file(folder / cards.WEIGHTS))
     batch = torch.from_numpy(np.stack([photograph.resize(image, card.resize) for image in images]))
     answers = torch.tensor([card.classes.index(mistake.counted) for mistake in shown])
-    maps = saliency(network.Counter(weights), batch, answers)
+    maps = saliency(graphs.load(folder), batch, answers)
     pairs = []
     for mistake, image, looked_at in zip(shown, images, maps, strict=True):
         image.thumbnail((SIDE, SIDE))

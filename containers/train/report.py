@@ -46,8 +46,8 @@ def keep(
     (folder / cards.TRAINING).write_text(json.dumps(document, separators=(",", ":")) + "\n")
 
 
-def write(folder: Path, photographs: Mapping[str, Path] | None = None) -> Path:
-    """Write ``report.html`` from ``training.json`` and the card; returns its path.
+def write(folder: Path, photographs: Mapping[str, Path] | None = None, page: Path | None = None) -> Path:
+    """Write ``report.html``, or ``page``, from ``training.json`` and the card; returns its path.
 
     photographs: files by name, of the worst mistakes at least. Raises ModelError where the artifact is
     not whole, PhotographError where a photograph is damaged.
@@ -74,7 +74,7 @@ def write(folder: Path, photographs: Mapping[str, Path] | None = None) -> Path:
             "epochs kept", f"{', '.join(map(str, card.metrics['best_epochs']))} of {len(training['epochs'])}"
         ),
     ]
-    page = render(
+    text = render(
         f"Training of {card.name}",
         report_sections.sections(card, training, predictions, wrong, pictures),
         lead=f"{card.recipe['architecture']} at {card.input_size[0]} × {card.input_size[1]} px, trained on "
@@ -82,8 +82,9 @@ def write(folder: Path, photographs: Mapping[str, Path] | None = None) -> Path:
         f"{training['processes']} × {training['device']}, finished {card.created[:16].replace('T', ' ')} UTC",
         facts=facts,
     )
-    path = folder / cards.REPORT
-    path.write_text(page)
+    path = page or folder / cards.REPORT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
     return path
 
 
@@ -101,12 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m containers.train.report", description=__doc__.split(":")[0]
     )
     parser.add_argument("--model", type=Path, required=True, help="folder of an unpacked artifact")
+    parser.add_argument("--to", type=Path, help="the page (default: report.html of the artifact)")
     parser.add_argument(
         "--photographs", type=Path, help="folder, at any depth, of the validation photographs"
     )
     flags = parser.parse_args(arguments)
     try:
-        print(write(flags.model, find(flags.photographs) if flags.photographs else None))
+        print(write(flags.model, find(flags.photographs) if flags.photographs else None, flags.to))
     except (BinTallyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
