@@ -73,11 +73,13 @@ def second_round(
 ) -> list[Trial]:
     """The best of the first round on all photographs, and the trainer's default to compare it with.
 
-    The best comes first, so that a budget that ends early has spent what it had on it.
+    The best comes first, so that a budget that ends early has spent what it had on it. Trials that were
+    cut off are taken only where too few were completed.
     """
+    scored = [row for row in rows if row.round == SUBSET and row.validation_accuracy is not None]
     ranked = sorted(
-        (row for row in rows if row.round == SUBSET and row.status == COMPLETED and row.trial != DEFAULT),
-        key=lambda row: row.rank,
+        (row for row in scored if row.trial != DEFAULT),
+        key=lambda row: (row.status == COMPLETED, row.rank),
         reverse=True,
     )
     numbers = [row.trial for row in ranked[: hp.survivors]]

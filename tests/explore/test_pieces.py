@@ -89,6 +89,8 @@ def test_the_best_of_the_first_round_and_the_default_run_again_in_full():
     assert [t.number for t in second] == [3, 0, 1]
     assert all((t.round, t.epochs, t.photographs) == ("full", 7, 9000) for t in second)
     assert second[0].learning_rate == first[3].learning_rate
+    few = space.second_round(hp, first, [row for row in rows if row.trial in (0, 3, 4)], photographs=9000)
+    assert [t.number for t in few] == [3, 0, 4]
 
 
 @pytest.mark.parametrize(("seconds", "epochs"), [(1000, 5), (460, 4), (459, 3), (10, 1)])
