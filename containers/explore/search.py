@@ -62,10 +62,11 @@ class Search:
         self._round(second, self._hp.budget.value - RESERVE, whole=True)
         self._keep()
         if recipe.winner(self.rows) is None:
-            reasons = [row.reason for row in self.rows if row.reason] or ["there was no time for one"]
-            raise NothingFound(
-                f"no trial was scored within {self._hp.budget.value:.0f} s; the last one says: {reasons[-1]}"
+            when = (
+                "before the job was stopped" if self._stopped() else f"within {self._hp.budget.value:.0f} s"
             )
+            reasons = [row.reason for row in self.rows if row.reason] or ["there was no time for one"]
+            raise NothingFound(f"no trial was scored {when}; the last one says: {reasons[-1]}")
         self._say(recipe.verdict(self.rows, self._data.validation))
 
     def _round(self, trials: list[Trial], until: float, whole: bool) -> None:

@@ -119,6 +119,12 @@ def test_a_stopped_search_keeps_its_rows_and_goes_on_after_them(tmp_path):
     assert [r.trial for r in again.kept()[0]] == [0, 1, 2, 3, 4, 5, 6, 3, 0]
 
 
+def test_a_search_that_is_stopped_before_it_found_anything_says_so(tmp_path):
+    world = World(tmp_path, seconds=10_000.0, stop_after=1)
+    with pytest.raises(NothingFound, match="before the job was stopped"):
+        world.search()
+
+
 def test_a_trial_that_was_cut_off_is_tried_again_and_its_row_replaced(tmp_path):
     rows = [row(0, 0.2), row(1, None, status="cut off")]
     world = World(tmp_path, seconds=20.0, stop_after=1)
