@@ -9,6 +9,7 @@ from containers.explore.hyperparameters import Hyperparameters
 from containers.explore.leaderboard import COMPLETED, FULL, SUBSET, Row
 from containers.train.hyperparameters import Hyperparameters as TrainersOwn
 
+SHARE = 0.9  # of the second round's time that is planned: speeds are estimates
 DEFAULT = 0  # number of the trial that is the trainer's default
 
 
@@ -101,4 +102,4 @@ def epochs_that_fit(trials: Sequence[Trial], rows: Sequence[Row], seconds: float
         if row := measured.get(trial.number):
             fixed += max(0.0, row.seconds - row.epochs * row.photographs / row.photographs_per_second)
             each += trial.photographs / row.photographs_per_second
-    return min(most, max(1, int((seconds - fixed) / each))) if each else most
+    return min(most, max(1, int(SHARE * (seconds - fixed) / each))) if each else most

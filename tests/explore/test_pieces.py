@@ -93,14 +93,17 @@ def test_the_best_of_the_first_round_and_the_default_run_again_in_full():
     assert [t.number for t in few] == [3, 0, 4]
 
 
-@pytest.mark.parametrize(("seconds", "epochs"), [(1000, 5), (460, 4), (459, 3), (10, 1)])
+@pytest.mark.parametrize(("seconds", "epochs"), [(1000, 5), (465, 4), (464, 3), (10, 1)])
 def test_the_second_rounds_epochs_are_what_the_rest_of_the_budget_allows(seconds, epochs):
-    """Each of two trials: 10 s beside training, and 50 s for an epoch of 1,000 photographs at 20 a second."""
+    """Each of two trials: 10 s beside training, and 50 s for an epoch of 1,000 photographs at 20 a second.
+
+    Four epochs are 420 s, of which training, 400 s, is planned to take nine tenths of the rest.
+    """
     hp = Hyperparameters(architectures=("a",), trials=1)
     first = space.first_round(hp, photographs=1000)
     rows = [row(n, seconds=20.0, epochs=2, photographs=100, speed=20.0) for n in (0, 1)]
     second = space.second_round(hp, first, rows, photographs=1000)
-    assert space.epochs_that_fit(second, rows, seconds - 40, most=5) == epochs
+    assert space.epochs_that_fit(second, rows, seconds, most=5) == epochs
 
 
 def test_a_leaderboard_is_read_as_it_was_written(tmp_path):
