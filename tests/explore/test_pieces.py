@@ -156,6 +156,11 @@ def test_it_is_said_plainly_that_nothing_beats_the_default():
     assert "precision" not in document["hyperparameters"]
 
 
+def test_a_default_that_was_compared_with_nothing_has_not_won():
+    rows = [row(0, accuracy=0.30, round="full"), row(1, accuracy=None, status="cut off", round="full")]
+    assert made(rows)["provenance"]["verdict"].startswith("nothing was scored beside the trainer's default")
+
+
 def test_without_the_default_beside_it_nothing_is_claimed():
     rows = [row(0, accuracy=0.2), row(1, accuracy=0.35, round="full")]
     assert made(rows)["provenance"]["verdict"].endswith("so nothing is proved")
