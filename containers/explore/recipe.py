@@ -48,6 +48,8 @@ def verdict(rows: list[Row], photographs: int) -> str:
         f"{winning.epochs} epoch(s) on {winning.photographs} photographs"
     )
     if winning.trial == DEFAULT:
+        if not best(rows, lambda row: row.trial != DEFAULT and row.round == winning.round):
+            return f"nothing was scored beside the trainer's default, so nothing is proved: {what}"
         return f"no trial beats the trainer's default on validation: the winner is {what}"
     if default is None:
         return f"the winner is {what}; the trainer's default was not finished beside it, so nothing is proved"

@@ -32,8 +32,8 @@ class Runner:
         name = f"{trial.number}-{trial.round}"
         folder = self._scratch / name
         folder.mkdir(parents=True)
-        training = seconds - min(SCORING[0] * seconds, SCORING[1])
-        request = {"trial": asdict(trial), "seed": self._seed, "seconds": training}
+        until = time.time() + seconds - min(SCORING[0] * seconds, SCORING[1])
+        request = {"trial": asdict(trial), "seed": self._seed, "train_until": until}
         (folder / "trial.json").write_text(json.dumps(request))
         log = paths.output() / "data" / f"trial-{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from containers.explore.space import Trial
 
 RESERVE = 5.0  # seconds at the end of the budget, to pack up in
 LEAST = 10.0  # seconds of a trial that is worth starting
-PARTS = 3  # of the first round's time: one for each of its trials at most, a slower network is hopeless
+PARTS = 3  # of the first round's time: one for each of its candidates at most, a slower one is hopeless
 
 
 class NothingFound(BinTallyError):
@@ -62,22 +62,24 @@ class Search:
         self._round(second, self._hp.budget.value - RESERVE, whole=True)
         self._keep()
         if recipe.winner(self.rows) is None:
-            reasons = [row.reason for row in self.rows if row.reason] or ["there was no time for one"]
-            raise NothingFound(
-                f"no trial was scored within {self._hp.budget.value:.0f} s; the last one says: {reasons[-1]}"
+            when = (
+                "before the job was stopped" if self._stopped() else f"within {self._hp.budget.value:.0f} s"
             )
+            reasons = [row.reason for row in self.rows if row.reason] or ["there was no time for one"]
+            raise NothingFound(f"no trial was scored {when}; the last one says: {reasons[-1]}")
         self._say(recipe.verdict(self.rows, self._data.validation))
 
     def _round(self, trials: list[Trial], until: float, whole: bool) -> None:
         """Trials in turn while less than ``until`` seconds of the budget are used.
 
-        ``whole``: whether one may take all of what is left, or one of PARTS of the round.
+        ``whole``: whether one may take all of what is left, or a candidate one of PARTS of the round.
         """
         done = {(row.trial, row.round) for row in self.rows if row.done}
         for trial in trials:
             if (trial.number, trial.round) in done:
                 continue
-            seconds = self._left() if whole else min(self._left(), until / PARTS)
+            most = self._left() if whole or trial.number == space.DEFAULT else until / PARTS
+            seconds = min(self._left(), most)
             if self._stopped() or self._clock() - self._began >= until or seconds < LEAST:
                 break
             self._try(trial, seconds)

@@ -9,6 +9,7 @@ from containers.explore.hyperparameters import Hyperparameters
 from containers.explore.leaderboard import COMPLETED, FULL, SUBSET, Row
 from containers.train.hyperparameters import Hyperparameters as TrainersOwn
 
+SHARE = 0.9  # of the second round's time that is planned: speeds are estimates
 DEFAULT = 0  # number of the trial that is the trainer's default
 
 
@@ -73,11 +74,13 @@ def second_round(
 ) -> list[Trial]:
     """The best of the first round on all photographs, and the trainer's default to compare it with.
 
-    The best comes first, so that a budget that ends early has spent what it had on it.
+    The best comes first, so that a budget that ends early has spent what it had on it. Trials that were
+    cut off are taken only where too few were completed.
     """
+    scored = [row for row in rows if row.round == SUBSET and row.validation_accuracy is not None]
     ranked = sorted(
-        (row for row in rows if row.round == SUBSET and row.status == COMPLETED and row.trial != DEFAULT),
-        key=lambda row: row.rank,
+        (row for row in scored if row.trial != DEFAULT),
+        key=lambda row: (row.status == COMPLETED, row.rank),
         reverse=True,
     )
     numbers = [row.trial for row in ranked[: hp.survivors]]
@@ -99,4 +102,4 @@ def epochs_that_fit(trials: Sequence[Trial], rows: Sequence[Row], seconds: float
         if row := measured.get(trial.number):
             fixed += max(0.0, row.seconds - row.epochs * row.photographs / row.photographs_per_second)
             each += trial.photographs / row.photographs_per_second
-    return min(most, max(1, int((seconds - fixed) / each))) if each else most
+    return min(most, max(1, int(SHARE * (seconds - fixed) / each))) if each else most

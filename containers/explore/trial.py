@@ -28,7 +28,7 @@ WORKERS = min(8, len(os.sched_getaffinity(0)))  # decoding processes
 def main(folder: Path) -> None:
     request = json.loads((folder / "trial.json").read_text())
     try:
-        result = run(Trial(**request["trial"]), request["seed"], request["seconds"], folder)
+        result = run(Trial(**request["trial"]), request["seed"], request["train_until"], folder)
     except Exception as error:  # whatever it is, it is this trial's alone
         traceback.print_exc()
         lines = str(error).strip().splitlines()
@@ -38,8 +38,8 @@ def main(folder: Path) -> None:
     scratch.replace(folder / "result.json")
 
 
-def run(trial: Trial, seed: int, seconds: float, folder: Path) -> dict:
-    """Train for at most ``seconds``, then score.
+def run(trial: Trial, seed: int, until: float, folder: Path) -> dict:
+    """Train, ``until`` (as ``time.time`` counts) at the latest, then score.
 
     Returns: ``{"accuracy", "log_loss", "pretrained", "photographs_per_second", "finished", "reason"}``,
     with the network as it was at its last step: none of its epochs is chosen by validation.
@@ -64,13 +64,13 @@ def run(trial: Trial, seed: int, seconds: float, folder: Path) -> dict:
         tuning_data=validation,
         hyperparameters=settings(trial, folder / "backbone"),
         column_types={"photograph": "image_path"},
-        time_limit=seconds,
+        time_limit=max(1.0, until - time.time()),
         seed=seed,
         standalone=False,
         clean_ckpts=True,
     )
     fitted = time.perf_counter() - began
-    finished = fitted < seconds  # AutoGluon does not tell whether it ran out of time
+    finished = time.time() < until  # AutoGluon does not tell whether it ran out of time
     scores = predictor.evaluate(validation, metrics=["accuracy", "log_loss"])
     return {
         "accuracy": float(scores["accuracy"]),

@@ -189,7 +189,7 @@ def test_a_trial_whose_process_dies_is_a_row(job, monkeypatch):
 
 
 def test_training_that_is_cut_off_is_scored_as_far_as_it_got(job):
-    result = trials.run(trial(epochs=100_000), seed=0, seconds=3, folder=job / "trial")
+    result = trials.run(trial(epochs=100_000), seed=0, until=time.time() + 3, folder=job / "trial")
     assert not result["finished"] and 0 <= result["accuracy"] <= 1
 
 
@@ -198,7 +198,7 @@ def test_weights_that_cannot_be_had_are_reported_and_the_network_starts_from_scr
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     result = trials.run(
-        trial(architecture="resnet18", pretrained=True), seed=0, seconds=60, folder=job / "trial"
+        trial(architecture="resnet18", pretrained=True), seed=0, until=time.time() + 500, folder=job / "trial"
     )
     assert result["finished"] and not result["pretrained"]
     assert result["reason"].startswith("no pretrained weights: ")

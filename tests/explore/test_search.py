@@ -89,11 +89,22 @@ def test_the_budget_is_kept_and_leaves_the_second_round_its_share(tmp_path):
 
 
 def test_a_network_that_is_too_slow_costs_a_third_of_the_first_round(tmp_path):
+    world = World(tmp_path, seconds=120.0)
+    world.search(hp=replace(HP, first_share=0.3))
+    # The default, to which all are compared, may take its 120 s; the others are cut off after 100.
+    assert world.tried == [(0, "subset"), (1, "subset"), (2, "subset"), (0, "full")]
+    assert [(r.status, r.seconds) for r in world.kept()[0][:3]] == [
+        ("completed", 120),
+        ("cut off", 100),
+        ("cut off", 100),
+    ]
+
+
+def test_a_search_in_which_nothing_is_scored_says_so(tmp_path):
     world = World(tmp_path, seconds=10_000.0)
     with pytest.raises(NothingFound, match="no trial was scored within 1000 s"):
-        world.search(hp=replace(HP, first_share=0.3))
-    assert world.tried == [(0, "subset"), (1, "subset"), (2, "subset"), (0, "full")]
-    assert [r.status for r in leaderboard.read(tmp_path / leaderboard.FILE)] == ["cut off"] * 4
+        world.search()
+    assert [r.status for r in leaderboard.read(tmp_path / leaderboard.FILE)] == ["cut off"]
     assert not (tmp_path / "recipe.json").exists()
 
 
@@ -106,6 +117,12 @@ def test_a_stopped_search_keeps_its_rows_and_goes_on_after_them(tmp_path):
     again.search(rows)
     assert again.tried == [*((n, "subset") for n in range(3, 7)), (3, "full"), (0, "full")]
     assert [r.trial for r in again.kept()[0]] == [0, 1, 2, 3, 4, 5, 6, 3, 0]
+
+
+def test_a_search_that_is_stopped_before_it_found_anything_says_so(tmp_path):
+    world = World(tmp_path, seconds=10_000.0, stop_after=1)
+    with pytest.raises(NothingFound, match="before the job was stopped"):
+        world.search()
 
 
 def test_a_trial_that_was_cut_off_is_tried_again_and_its_row_replaced(tmp_path):
