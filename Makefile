@@ -5,6 +5,7 @@ RUNTIME ?=#         of localcloud, when it is started: process (default) or dock
 SOURCE ?= synthetic#   synthetic, abid (the public bucket), or a folder with its layout
 ARGS ?=#            more arguments for the script of the verb
 VENV := .local/venv
+LOCAL := $(or $(BINTALLY_LOCAL),.local)
 PYTHON := $(VENV)/operator/bin/python
 IMAGES := train serve function
 TORCH ?= cpu#       the build of torch in images: cpu or gpu
@@ -113,10 +114,10 @@ release: install $(UP)  ## make the model trained last the one that ships, in mo
 	$(SERVICE).release $(AWS_FLAG) $(ARGS)
 
 export: install  ## the shipped model's float graphs, ONNX and TorchScript, into .local/export
-	@$(VENV)/train/bin/python -m containers.train.graphs --model models --to .local/export $(ARGS)
+	@$(VENV)/train/bin/python -m containers.train.graphs --model models --to $(LOCAL)/export $(ARGS)
 
 report: install  ## the shipped model's report with pictures, into .local/report.html (SOURCE=folder)
-	@$(VENV)/train/bin/python -m containers.train.report --model models --photographs $(SOURCE) --to .local/report.html $(ARGS)
+	@$(VENV)/train/bin/python -m containers.train.report --model models --photographs $(SOURCE) --to $(LOCAL)/report.html $(ARGS)
 
 model: install $(UP)  ## fetch the model trained last into .local/model
 	$(SERVICE).model $(AWS_FLAG) $(ARGS)

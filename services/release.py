@@ -15,7 +15,8 @@ from services import artifacts, console, model
 from services.aws import Aws
 from services.settings import Settings
 
-FILES = (cards.SERVED_GRAPH, cards.WEIGHTS, cards.FILE, cards.TRAINING, cards.REPORT)
+RECIPE = "recipe.json"
+FILES = (cards.SERVED_GRAPH, cards.WEIGHTS, cards.FILE, cards.TRAINING, cards.REPORT, RECIPE)
 EVALUATION = ("evaluation.json", "evaluation.html")
 GRAPH_BYTES, FOLDER_BYTES = 6_000_000, 20_000_000
 PICTURE = "data:image/jpeg"  # how a report holds a photograph
@@ -46,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> Path:
         folder = evaluation_of(card.name, aws.settings.local)
         scores = json.loads((folder / EVALUATION[0]).read_text())
         dataclasses.replace(card, metrics={**card.metrics, "test": scores["metrics"]}).write(fresh)
+        provenance = {"model": card.name, "fingerprint": card.data["fingerprint"], "job": uri.split("/")[-3]}
+        (fresh / RECIPE).write_text(
+            json.dumps({"hyperparameters": card.recipe, "provenance": provenance}, indent=2) + "\n"
+        )
         check(fresh)
         flags.to.mkdir(exist_ok=True)
         for source, name in [(fresh, name) for name in FILES] + [(folder, name) for name in EVALUATION]:
@@ -75,7 +80,7 @@ def check(folder: Path) -> None:
         if size > limit:
             raise ModelError(f"{what} has {size:,} bytes; what ships may have {limit:,}")
     if PICTURE in (folder / cards.REPORT).read_text():
-        raise ModelError(f"{cards.REPORT} holds photographs: train with pictures=false")
+        raise ModelError(f"{cards.REPORT} holds photographs: train with report_pictures=false")
 
 
 if __name__ == "__main__":

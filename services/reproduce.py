@@ -13,7 +13,9 @@ from services import artifacts, console, data, evaluate, train
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m services.reproduce", description=__doc__.split(":")[0])
-    p.add_argument("--source", required=True, help="abid, or a folder with the bucket's layout")
+    p.add_argument("--source", required=True, help="abid, synthetic, or a folder with the bucket's layout")
+    p.add_argument("--without-extras", action="store_true", help="it was trained on the main list alone")
+    p.add_argument("--photographs", type=int, help="how many to render (synthetic)")
     p.add_argument("--model", type=Path, default=artifacts.SHIPPED, help="the folder (default: models)")
     p.add_argument("--processes", type=int, help="training processes")
     console.add_aws_flag(p)
@@ -26,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     common = ["--aws"] if flags.aws else []
     shipped = cards.read(flags.model)
     stated = shipped.metrics["test"]["accuracy"]
-    dataset = data.main(["--source", flags.source, "--use-extra", *common])
+    options = [] if flags.without_extras else ["--use-extra"]
+    options += ["--photographs", str(flags.photographs)] if flags.photographs else []
+    dataset = data.main(["--source", flags.source, *options, *common])
     if dataset["fingerprint"] != shipped.data["fingerprint"]:
         raise ModelError(
             f"{shipped.name} was trained on other photographs (or another split of them): fingerprint "

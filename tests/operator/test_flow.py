@@ -178,6 +178,29 @@ def test_an_accelerator_is_asked_for_with_a_warning(flow, demo):
     )
 
 
+def test_a_model_is_released_and_reproduced(flow, demo):
+    shipped = local(flow) / "shipped"
+    done = service(flow, "release", "--to", str(shipped))
+    assert done.returncode != 0 and "holds photographs" in done.stderr and not shipped.exists()
+    quiet = service(flow, "train", *TINY, "report_pictures=false")
+    assert quiet.returncode == 0, quiet.stderr
+    done = service(flow, "release", "--to", str(shipped))
+    assert done.returncode != 0 and "has not been evaluated here" in done.stderr
+    assert service(flow, "evaluate").returncode == 0
+    done = service(flow, "release", "--to", str(shipped))
+    assert done.returncode == 0, done.stderr
+    card = json.loads((shipped / "card.json").read_text())
+    assert card["metrics"]["test"]["accuracy"]["low"] < card["metrics"]["test"]["accuracy"]["high"]
+    again = ["--source", "synthetic", "--photographs", "200", "--without-extras", "--model", str(shipped)]
+    done = service(flow, "reproduce", *again)
+    assert done.returncode == 0 and "reproduced: accuracy" in done.stdout, done.stdout + done.stderr
+    card["metrics"]["test"]["accuracy"] |= {"low": 0.999, "high": 1.0}
+    card["recipe"]["epochs"] = 1
+    (shipped / "card.json").write_text(json.dumps(card))
+    done = service(flow, "reproduce", *again)
+    assert done.returncode != 0 and "error: not reproduced: accuracy" in done.stderr
+
+
 def test_nothing_is_created_on_aws_unasked(flow):
     outside = {k: v for k, v in flow.environment.items() if k != "AWS_ENDPOINT_URL"}
     for name in ("data", "explore", "train", "evaluate", "deploy", "predict"):

@@ -27,7 +27,7 @@ IN_CI = {
     "make demo RUNTIME=docker",
     "make demo SOURCE=../shared/data/abid",
 }
-ONE_STEP, AWS_CLI, CONTAINERS, BY_HAND = BLOCKS[2:6]
+SHIPPED, ONE_STEP, AWS_CLI, CONTAINERS, BY_HAND = BLOCKS[2:7]
 TINY = "epochs=1 image_size=32 batch_size=16"  # appended: the last value of a hyperparameter counts
 pytestmark = pytest.mark.training
 
@@ -86,8 +86,19 @@ def test_the_two_commands_come_first_and_ci_runs_them():
 
 
 def test_every_command_is_run_somewhere():
-    tested = IN_CI | {*ONE_STEP, *AWS_CLI, *CONTAINERS, *BY_HAND, *TABLE}
-    assert set(commands()) == tested and len(TABLE) == 8
+    tested = IN_CI | {*SHIPPED, *ONE_STEP, *AWS_CLI, *CONTAINERS, *BY_HAND, *TABLE}
+    assert set(commands()) == tested and len(TABLE) == 10
+
+
+def test_the_model_that_ships(shell):
+    """The report finds none of its photographs among rendered bins, and names them instead."""
+    photograph = str(shell.bins / "bin-images" / "00001.jpg")
+    meant = {"bin.jpg": photograph, "../shared/data/abid": str(shell.bins)}
+    lines = [re.sub("|".join(map(re.escape, meant)), lambda found: meant[found[0]], line) for line in SHIPPED]
+    done = shell(*lines)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the model that ships with BinTally is taken" in done.stdout
+    assert all(name in done.stdout for name in ("model.onnx", "model.ts", "report.html"))
 
 
 def test_one_step_at_a_time(shell):
@@ -114,6 +125,16 @@ def test_ways_to_train(shell, command):
         done = shell(tiny)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "model.tar.gz" in done.stdout and ("resumed at epoch 2" in done.stdout) == bool(again)
+
+
+def test_exploring(shell):
+    [command] = [c for c in TABLE if c.startswith("make explore")]
+    sizes = "image_sizes=32 batch_sizes=16 trials=1 subset=60 subset_epochs=1 epochs=1"
+    tiny = f"architectures=tf_efficientnet_lite0 {sizes}"
+    assert shell("make data SOURCE=" + str(shell.bins)).returncode == 0
+    done = shell(f'{command} ARGS="{tiny}"', HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "recipe.json is what 'make train' takes by default" in done.stdout
 
 
 def test_data_with_extras(shell):
