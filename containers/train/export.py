@@ -87,7 +87,11 @@ def write(
             "best_epochs": best_epochs,
         },
         decision=verdict.fit(served, counts, CLASSES, hp.false_alarm_rate, hp.missed_error_rate).as_dict(),
-        exports={file: agreement(probabilities, expected) for file, probabilities in exported.items()},
+        exports={
+            file: agreement(probabilities, expected)
+            | {"accuracy": metrics.accuracy(probabilities.argmax(1), labels.numpy())}
+            for file, probabilities in exported.items()
+        },
     )
     card.write(folder)
     return card, served
