@@ -18,8 +18,7 @@ def predict(
 
     Returns: (float32 ``[n, classes]``, int64 ``[n]``) on the CPU.
     """
-    weights.eval()
-    counter = network.Counter(weights, mirror=hp.mirror).to(peers.device)
+    counter = network.Counter(weights, mirror=hp.mirror).to(peers.device).eval()
     rows = []
     for indices in data.shard(len(photographs), peers.rank, peers.size, hp.batch_size):
         images, _ = photographs.__getitems__(indices)

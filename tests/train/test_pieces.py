@@ -1,13 +1,15 @@
 """The parts of training that can be checked without training."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
 
 from containers.common.errors import DataError, SettingsError
 from containers.common.manifest import EXTRA, Row
-from containers.train import checkpoint, data, depthwise, hyperparameters, network
+from containers.train import checkpoint, data, depthwise, hyperparameters, network, scoring
+from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
 from tests import squares
 
@@ -75,6 +77,18 @@ def test_the_source_of_a_photograph_teaches_nothing(tmp_path):
     shift = data.prior_shift(Named(), rows)
     assert not shift[:1000].any()
     assert shift[1000:].softmax(1).mean(0) == pytest.approx([0.75, 0, 0, 0, 0.25], abs=0.002)
+
+
+def test_a_photograph_and_its_mirror_image_are_counted_alike(tmp_path):
+    squares.write(tmp_path, {"train": 7})
+    hp = Hyperparameters(mirror=True, batch_size=3)
+    photographs, alone = data.Photographs(tmp_path / "train", 32, 64), World(0, 1, torch.device("cpu"))
+    weights = network.create(hp)
+    once, _ = scoring.predict(weights, photographs, replace(hp, mirror=False), alone)
+    both, _ = scoring.predict(weights, photographs, hp, alone)
+    photographs.cache = photographs.cache.flip(2)
+    turned, _ = scoring.predict(weights, photographs, replace(hp, mirror=False), alone)
+    assert torch.allclose(both, (once + turned) / 2, atol=1e-5) and not torch.allclose(both, once, atol=1e-5)
 
 
 def test_frozen_stages_stay_as_they_were():
