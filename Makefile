@@ -133,7 +133,7 @@ predict: install $(UP)  ## ask about a photograph (IMAGE=bin.jpg EXPECTED=3)
 	$(SERVICE).predict $(IMAGE) $(if $(EXPECTED),--expected $(EXPECTED)) $(AWS_FLAG) $(ARGS)
 
 clean: down  ## stop localcloud and delete everything it keeps, but not the environments
-	@rm -rf .local/cloud .local/data .local/demo .local/evaluations .local/explorations .local/model .local/recipe.json
+	@cd .local && rm -rf cloud data demo evaluations explorations export model recipe.json report.html
 
 # --- virtual environments: one for the operator, one for each image of the process runtime ---
 

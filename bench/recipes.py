@@ -36,6 +36,7 @@ BASE = Hyperparameters(
     ema_decay=0.998,
 )  # fmt: skip
 DIFFERENCES = 9  # of two counts: -4..4
+ENDS = (("", "value"), ("_low", "low"), ("_high", "high"))  # of a column's name, and what it holds
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,6 @@ def experiment(folder: Path, hp: Hyperparameters, options: Options) -> dict:
         for name in ("accuracy", "log_loss", "rmse"):
             scores |= {f"{kind}{name}{end}": found[name][key] for end, key in ENDS}
     return {name: f"{value:.4f}" for name, value in scores.items()}
-
-
-ENDS = (("", "value"), ("_low", "low"), ("_high", "high"))
 
 
 class Heads(nn.Module):

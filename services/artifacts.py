@@ -39,6 +39,14 @@ def newest_trained(aws: Aws) -> str | None:
     return job["ModelArtifacts"]["S3ModelArtifacts"]
 
 
+def fetch(aws: Aws, uri: str, folder: Path) -> None:
+    """Unpack the archive at an S3 address into a folder that exists; raises ModelError for what is none."""
+    with tempfile.TemporaryDirectory() as scratch:
+        packed = Path(scratch) / "model.tar.gz"
+        aws.download(uri, packed)
+        archive.unpack(packed, folder)
+
+
 def upload_shipped(aws: Aws, folder: Path = SHIPPED) -> str:
     """Put the shipped artifact under its name in the default bucket; what is there stays.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from containers.common import manifest, photograph, splitting
 from containers.common.errors import DataError
+from containers.common.files import write_whole
 from containers.common.manifest import COUNTS, Row
 from containers.common.parallel import in_processes
 from services import console
@@ -115,7 +116,7 @@ def _check(cache: Path, photographs: Photographs, names: list[str], workers: int
                 checked[name] = result
                 advance(1)
         # what this run did not ask for is kept: the extras, for the next run that uses them
-        _write_text(cache, json.dumps({name: astuple(entry) for name, entry in (known | checked).items()}))
+        write_whole(cache, json.dumps({name: astuple(entry) for name, entry in (known | checked).items()}))
     return checked
 
 
@@ -167,9 +168,3 @@ def _write_set_aside(path: Path, set_aside: dict[str, str]) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("name", "reason"))
         writer.writerows(sorted(set_aside.items()))
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text)
-    part.replace(path)

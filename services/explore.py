@@ -4,16 +4,14 @@ import argparse
 import csv
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
 
-from containers.common.archive import unpack
 from containers.common.duration import Seconds
 from containers.common.errors import ModelError, ServiceError, SettingsError
-from services import console, jobs
+from services import artifacts, console, jobs
 from services.aws import Aws
 from services.settings import Settings
 from services.train import pair
@@ -89,11 +87,7 @@ def request(
             "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in METRICS.items()],
         },
         "HyperParameters": hyperparameters,
-        "InputDataConfig": [
-            jobs.channel("train", f"{data}/train/"),
-            jobs.channel("validation", f"{data}/validation/"),
-            jobs.channel("manifest", f"{data}/manifest.csv"),
-        ],
+        "InputDataConfig": jobs.training_channels(data),
         "OutputDataConfig": {
             "S3OutputPath": f"s3://{aws.default_bucket()}/{aws.settings.prefix}/exploration"
         },
@@ -121,10 +115,7 @@ def fetch(aws: Aws, job: str) -> Path:
         document = jobs.wait_for_training(aws, job)
     folder = aws.settings.local / "explorations" / job
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        archive = Path(scratch) / "model.tar.gz"
-        aws.download(document["ModelArtifacts"]["S3ModelArtifacts"], archive)
-        unpack(archive, folder)
+    artifacts.fetch(aws, document["ModelArtifacts"]["S3ModelArtifacts"], folder)
     if not (folder / RECIPE).exists():
         raise ServiceError(f"{job} has found no recipe: no trial was finished before it was stopped")
     return folder

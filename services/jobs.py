@@ -47,8 +47,13 @@ def newest_dataset(aws: Aws) -> str:
     )
 
 
-def channel(name: str, uri: str) -> dict:
-    """One training channel, downloaded to every instance."""
+def training_channels(data: str) -> list[dict]:
+    """What trains on an uploaded data set is given of it, downloaded to every instance."""
+    places = {"train": "train/", "validation": "validation/", "manifest": "manifest.csv"}
+    return [_channel(name, f"{data}/{place}") for name, place in places.items()]
+
+
+def _channel(name: str, uri: str) -> dict:
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": "File"}
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.table import Table
 
 from containers.common import card
-from containers.common.archive import unpack
 from services import artifacts, console
 from services.aws import Aws
 from services.settings import Settings
@@ -33,10 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     folder: Path = flags.to or settings.local / "model"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="model-") as scratch:
-        archive, fresh = Path(scratch) / "model.tar.gz", Path(scratch) / "model"
+        fresh = Path(scratch) / "model"
         fresh.mkdir()
-        aws.download(uri, archive)
-        unpack(archive, fresh)
+        artifacts.fetch(aws, uri, fresh)
         found = card.read(fresh)
         fresh.chmod(0o755)  # whoever serves it may read it
         shutil.rmtree(folder, ignore_errors=True)

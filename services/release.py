@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from containers.common import card as cards
-from containers.common.archive import unpack
 from containers.common.errors import ModelError
 from services import artifacts, console, model
 from services.aws import Aws
@@ -39,10 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     if uri is None:
         raise ModelError("no training job has completed: run 'make train' and 'make evaluate' first")
     with tempfile.TemporaryDirectory(prefix="release-") as scratch:
-        archive, fresh = Path(scratch) / "model.tar.gz", Path(scratch) / "model"
-        fresh.mkdir()
-        aws.download(uri, archive)
-        unpack(archive, fresh)
+        fresh = Path(scratch)
+        artifacts.fetch(aws, uri, fresh)
         card = cards.read(fresh)
         folder = evaluation_of(card.name, aws.settings.local)
         scores = json.loads((folder / EVALUATION[0]).read_text())

@@ -1,14 +1,13 @@
 """Trains the shipped model again from the photographs, and compares: python -m services.reproduce"""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from containers.common import card as cards
 from containers.common import metrics
 from containers.common.errors import ModelError
-from services import artifacts, console, data, evaluate, train
+from services import artifacts, console, data, evaluate, release, train
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> dict:
             f"{shipped.name} was trained on other photographs (or another split of them): fingerprint "
             f"{shipped.data['fingerprint'][:8]}, here {dataset['fingerprint'][:8]}"
         )
-    recipe = [f"{name}={_text(value)}" for name, value in shipped.recipe.items()]
+    recipe = ["--recipe", str(flags.model / release.RECIPE)]
     processes = ["--processes", str(flags.processes)] if flags.processes else []
-    job = train.main([*recipe, "--recipe", "none", "--data", dataset["s3_uri"], *processes, *common])
+    job = train.main([*recipe, "--data", dataset["s3_uri"], *processes, *common])
     uri = job["ModelArtifacts"]["S3ModelArtifacts"]
     evaluation = evaluate.main(["--model", uri, "--data", dataset["s3_uri"], *common])
     found = evaluation["metrics"]["accuracy"]["value"]
@@ -48,10 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         raise ModelError(f"not reproduced: {words}")
     console.out.print(f"reproduced: {words}")
     return evaluation
-
-
-def _text(value) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 if __name__ == "__main__":

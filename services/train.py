@@ -90,11 +90,7 @@ def request(
             "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in METRICS.items()],
         },
         "HyperParameters": {**hyperparameters, **launcher},
-        "InputDataConfig": [
-            jobs.channel("train", f"{data}/train/"),
-            jobs.channel("validation", f"{data}/validation/"),
-            jobs.channel("manifest", f"{data}/manifest.csv"),
-        ],
+        "InputDataConfig": jobs.training_channels(data),
         "OutputDataConfig": {"S3OutputPath": output},
         "ResourceConfig": {
             "InstanceType": aws.settings.train_instance,

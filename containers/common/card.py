@@ -23,8 +23,8 @@ class Card:
     name: identity of the artifact, given back in every answer. classes: the count of each output
     column. input_size: ``[height, width]``. resize: the steps of ``photograph.resize``.
     data: fingerprint and sizes of the split. recipe: hyperparameters. metrics: by split, with 95 %
-    intervals. calibration: temperature. decision: thresholds of the verdict. exports: how far each
-    graph is from the trained network. versions: of what made it.
+    intervals, and the epochs whose weights were kept. calibration: temperature. decision: thresholds of
+    the verdict. exports: how far each graph is from the trained network. versions: of what made it.
     """
 
     name: str

@@ -17,6 +17,11 @@ def accuracy(predicted: np.ndarray, true: np.ndarray) -> float:
     return float((predicted == true).mean())
 
 
+def confusion(true: np.ndarray, counted: np.ndarray, classes: Sequence[int]) -> list[list[int]]:
+    """Photographs by true count (rows) and by the count given (columns); both int counts ``[n]``."""
+    return [[int(((true == n) & (counted == m)).sum()) for m in classes] for n in classes]
+
+
 class Resamples:
     """Bins drawn with replacement, once, so that all scores of an evaluation see the same draws."""
 

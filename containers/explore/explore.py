@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from containers.common import manifest, paths
+from containers.common import job, manifest, paths
 from containers.common.errors import BinTallyError, SettingsError
 from containers.explore import hyperparameters, leaderboard, machine, photographs
 from containers.explore.hyperparameters import Hyperparameters
@@ -24,21 +24,7 @@ from containers.explore.search import Data, Search
 STATE = "search.json"  # beside the leaderboard in checkpoints: what its rows are trials of
 
 
-class Stop:
-    """Whether SIGTERM has arrived. A plain attribute: a handler must not wait for any lock."""
-
-    def __init__(self):
-        self.asked = False
-        signal.signal(signal.SIGTERM, self._ask)
-
-    def _ask(self, *_) -> None:
-        self.asked = True
-
-    def __call__(self) -> bool:
-        return self.asked
-
-
-def explore(hp: Hyperparameters, stop: Stop, began: float) -> None:
+def explore(hp: Hyperparameters, stop: job.Stop, began: float) -> None:
     """Raises BinTallyError; ``began`` is ``time.monotonic()`` at the job's start."""
     channels = {name: photographs.listed(paths.channel(name)) for name in ("train", "validation")}
     rows = manifest.read(paths.channel("manifest") / manifest.FILE)
@@ -58,18 +44,22 @@ def explore(hp: Hyperparameters, stop: Stop, began: float) -> None:
             "are searched from scratch",
             flush=True,
         )
+
+    def stopped() -> bool:
+        return stop.asked
+
     with tempfile.TemporaryDirectory(prefix="explore-") as scratch:
         Search(
             hp,
             data,
             found,
             folders=[paths.model(), paths.checkpoints()],
-            run_trial=Runner(hp.seed, hub, stop, Path(scratch)),
-            stopped=stop,
+            run_trial=Runner(hp.seed, hub, stopped, Path(scratch)),
+            stopped=stopped,
             precision=machine.precision(),
             began=began,
         ).run()
-    if stop():
+    if stop.asked:
         print("stopped by SIGTERM; with the same checkpoints the search goes on from here", flush=True)
 
 
@@ -94,16 +84,14 @@ def earlier(hp: Hyperparameters, data: Data) -> list[Row]:
 
 def main() -> int:
     began = time.monotonic()
-    stop = Stop()
+    stop = job.Stop()
+    signal.signal(signal.SIGTERM, stop.ask)
     try:
         config = paths.base() / "input" / "config" / "hyperparameters.json"
         given = json.loads(config.read_text()) if config.exists() else {}
         explore(hyperparameters.parse(given), stop, began)
     except BinTallyError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        paths.failure().parent.mkdir(parents=True, exist_ok=True)
-        paths.failure().write_text(f"{type(error).__name__}: {error}")
-        return 1
+        return job.failed(error, f"{type(error).__name__}: {error}")
     return 0
 
 

@@ -1,12 +1,14 @@
 """``leaderboard.csv``: one row for each trial, failures included, in the order in which they ended."""
 
 import csv
+import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import get_type_hints
 
 from containers.common.errors import DataError
+from containers.common.files import write_whole
 
 FILE = "leaderboard.csv"
 SUBSET, FULL = "subset", "full"  # rounds
@@ -49,16 +51,13 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 
 def write(path: Path, rows: list[Row]) -> None:
-    """Whole or not at all: a job may be killed at any time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".part")
-    with scratch.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {name: "" if value is None else value for name, value in asdict(row).items()} for row in rows
-        )
-    scratch.replace(path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {name: "" if value is None else value for name, value in asdict(row).items()} for row in rows
+    )
+    write_whole(path, text.getvalue())
 
 
 def read(path: Path) -> list[Row]:

@@ -3,24 +3,14 @@
 import random
 from pathlib import Path
 
-from containers.common import manifest
-from containers.common.errors import DataError
+from containers.common import class_folders
 
 Photograph = tuple[str, int]  # path, count
 
 
 def listed(folder: Path) -> list[Photograph]:
-    """An ImageFolder tree ``<count>/NAME.jpg`` in a fixed order; raises DataError for an empty one."""
-    found = [
-        (str(path), count)
-        for count in manifest.COUNTS
-        for path in sorted((folder / str(count)).glob("*"))
-        if path.is_file()
-    ]
-    if not found:
-        first, last = manifest.COUNTS[0], manifest.COUNTS[-1]
-        raise DataError(f"no photographs below {folder}: expected {folder}/{first} … {folder}/{last}")
-    return found
+    """A channel in class folders, as AutoGluon takes paths; raises DataError for an empty one."""
+    return [(str(path), count) for path, count in class_folders.listed(folder)]
 
 
 def subset(photographs: list[Photograph], size: int, seed: int) -> list[Photograph]:

@@ -6,6 +6,7 @@ import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from containers.common.files import write_whole
 from containers.explore.hyperparameters import Hyperparameters
 from containers.explore.leaderboard import COMPLETED, FULL, Row, best
 from containers.explore.space import DEFAULT
@@ -97,10 +98,7 @@ def document(rows: list[Row], hp: Hyperparameters, fingerprint: str, validation:
 
 
 def write(path: Path, recipe: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".part")
-    scratch.write_text(json.dumps(recipe, indent=2) + "\n")
-    scratch.replace(path)
+    write_whole(path, json.dumps(recipe, indent=2) + "\n")
 
 
 def _version(package: str) -> str | None:

@@ -18,6 +18,7 @@ import pandas
 import torch
 
 from containers.common import paths
+from containers.common.files import write_whole
 from containers.explore import backbone, photographs
 from containers.explore.space import Trial
 from containers.train.hyperparameters import Hyperparameters as TrainersOwn
@@ -33,9 +34,7 @@ def main(folder: Path) -> None:
         traceback.print_exc()
         lines = str(error).strip().splitlines()
         result = {"reason": f"{type(error).__name__}: {lines[0] if lines else 'no message'}"}
-    scratch = folder / "result.part"
-    scratch.write_text(json.dumps(result))
-    scratch.replace(folder / "result.json")
+    write_whole(folder / "result.json", json.dumps(result))
 
 
 def run(trial: Trial, seed: int, until: float, folder: Path) -> dict:

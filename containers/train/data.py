@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from containers.common import manifest, photograph
+from containers.common import class_folders, manifest, photograph
 from containers.common.errors import DataError
 from containers.train.hyperparameters import Hyperparameters
 from containers.train.network import CLASSES
@@ -22,23 +22,17 @@ class Photographs(Dataset):
 
     def __init__(self, folder: Path, image_size: int, cache_megabytes: int):
         self.rule = photograph.resize_rule((image_size, image_size))
-        self.paths = [
-            (path, index)
-            for index, count in enumerate(CLASSES)
-            for path in sorted((folder / str(count)).glob("*"))
-            if path.is_file()
-        ]
-        if not self.paths:
-            raise DataError(f"no photographs below {folder}: expected {folder}/1 … {folder}/{CLASSES[-1]}")
-        self.names = [path.stem for path, _ in self.paths]
-        self.labels = torch.tensor([index for _, index in self.paths])
+        listed = class_folders.listed(folder)
+        self.paths = [path for path, _ in listed]
+        self.names = [path.stem for path in self.paths]
+        self.labels = torch.tensor([CLASSES.index(count) for _, count in listed])
         self.cache = None
         if len(self) * image_size**2 * 3 <= cache_megabytes * 2**20:
             with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter's lock
                 self.cache = torch.stack(list(pool.map(self._decode, range(len(self)))))
 
     def _decode(self, index: int) -> torch.Tensor:
-        path = self.paths[index][0]
+        path = self.paths[index]
         try:
             return torch.from_numpy(photograph.resize(photograph.decode(path.read_bytes()), self.rule).copy())
         except photograph.PhotographError as error:
@@ -46,7 +40,7 @@ class Photographs(Dataset):
 
     def files(self) -> dict[str, Path]:
         """The photographs' files by name."""
-        return {path.stem: path for path, _ in self.paths}
+        return dict(zip(self.names, self.paths, strict=True))
 
     def __len__(self) -> int:
         return len(self.paths)

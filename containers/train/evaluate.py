@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from containers.common import manifest, metrics, paths
+from containers.common import job, manifest, metrics, paths
 from containers.common.archive import unpack
 from containers.common.errors import BinTallyError, DataError, SettingsError
 from containers.common.graph import Graph
@@ -87,7 +87,7 @@ def _scores(test: Scored) -> dict[str, object]:
             for n, share in recall.items()
             if share
         },
-        "confusion": {str(n): [int(((true == n) & (counted == m)).sum()) for m in classes] for n in classes},
+        "confusion": dict(zip(map(str, classes), metrics.confusion(true, counted, classes), strict=True)),
         "calibration": {
             "reliability": calibration.reliability(confidence, correct, resamples),
             "risk_coverage": calibration.risk_coverage(confidence, correct, resamples),
@@ -170,10 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folders = {side: paths.processing(side) for side in ("validation", "test")}
             document, rows = evaluate(graph, folders, records, wrong)
     except (BinTallyError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        paths.failure().parent.mkdir(parents=True, exist_ok=True)
-        paths.failure().write_text(str(error))
-        return 1
+        return job.failed(error, str(error))
     target = paths.processing("evaluation")
     target.mkdir(parents=True, exist_ok=True)
     (target / "evaluation.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")

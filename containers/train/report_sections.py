@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from containers.common import metrics
 from containers.common.card import Card
 from containers.common.metrics import Resamples
 from containers.train import calibration, figures, training_figures
@@ -32,12 +33,6 @@ class Predictions:
     @property
     def counted(self) -> np.ndarray:
         return np.asarray(self.classes)[self.probabilities.argmax(1)]
-
-    @property
-    def confusion(self) -> list[list[int]]:
-        return [
-            [int(((self.true == n) & (self.counted == m)).sum()) for m in self.classes] for n in self.classes
-        ]
 
 
 def sections(
@@ -122,13 +117,14 @@ def _operators(operators: Sequence[Mapping]) -> Section:
 def _validation(predictions: Predictions) -> Section:
     confidence = predictions.probabilities.max(1)
     correct = predictions.counted == predictions.true
-    resamples = Resamples(predictions.bins)
+    resamples, classes = Resamples(predictions.bins), predictions.classes
+    confusion = metrics.confusion(predictions.true, predictions.counted, classes)
     return Section(
         "How it counts",
         f"The served graph on {len(correct):,} validation photographs. Epoch, temperature and thresholds "
         "were chosen on these, so that the figures flatter; the evaluation on test bins is the honest one.",
         pictures=[
-            Picture(figures.confusion(predictions.confusion, predictions.classes), "Confusion matrix"),
+            Picture(figures.confusion(confusion, classes), "Confusion matrix"),
             Picture(
                 figures.reliability(calibration.reliability(confidence, correct, resamples)),
                 "Reliability: whether it is as often right as it is sure",

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from containers.common import manifest, paths
+from containers.common import job, manifest, metrics, paths
 from containers.common.errors import BinTallyError
 from containers.train import (
     checkpoint,
@@ -39,18 +39,11 @@ class Stopped(BinTallyError):
     """SIGTERM arrived; what was learnt so far is in the checkpoint."""
 
 
-@dataclasses.dataclass
-class Stop:
-    """What SIGTERM sets; a signal's handler may wait for no lock, as that of a threading.Event."""
-
-    asked: bool = False
-
-
 class Diverged(BinTallyError):
     """The loss is not a number any more."""
 
 
-def train(hp: Hyperparameters, peers: World, stop: Stop) -> None:
+def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     """Train by ``hp`` and, on rank 0, leave the artifact in the model folder.
 
     Raises Stopped, Diverged, DataError or SettingsError, on every rank alike.
@@ -75,15 +68,15 @@ def train(hp: Hyperparameters, peers: World, stop: Stop) -> None:
     steps = len(batches)
     autocast = torch.autocast(peers.device.type, torch.bfloat16, enabled=hp.precision == "bf16")
 
-    nothing = {"epoch": 0, "step": 0, "best_accuracy": -1.0, "best_loss": math.inf, "best_epoch": 0}
-    progress, best_epochs, total = {"member": 0, **nothing}, [], {}
+    epochs = hp.members * hp.epochs  # of the whole training; progress counts in them
+    unbeaten = {"best_accuracy": -1.0, "best_loss": math.inf, "best_epoch": 0}
+    progress, best_epochs, total = {"epoch": 0, "step": 0, **unbeaten}, [], {}
     this = member.Member(counter, hp, steps)
     state = checkpoint.load(paths.checkpoints(), dataclasses.asdict(hp))
     if state:
         this.load_state_dict(state["this"])
         progress, best_epochs, total = state["progress"], state["best_epochs"], state["total"]
-        epoch = progress["member"] * hp.epochs + progress["epoch"] + 1
-        say(peers, f"resumed at epoch {epoch}, step {progress['step']}")
+        say(peers, f"resumed at epoch {progress['epoch'] + 1}, step {progress['step']}")
     watch = diagnostics.Watch(counter.network, hp, peers, steps, state and state["watch"])
     model = Logits(counter)
     if peers.size > 1:
@@ -110,87 +103,85 @@ def train(hp: Hyperparameters, peers: World, stop: Stop) -> None:
         f"{hp.architecture} at {hp.image_size} px: {len(photographs['train'])} photographs to train on, "
         f"{len(photographs['validation'])} to validate, {peers.size} process(es) on {peers.device.type}",
     )
-    while progress["member"] < hp.members:
-        while progress["epoch"] < hp.epochs:
-            epoch = progress["member"] * hp.epochs + progress["epoch"]  # of the whole training, from 0
-            began, losses = time.perf_counter(), 0.0
-            batches.start(epoch, progress["step"])
-            model.train()
-            hold_frozen()
-            watch.lap("other")
-            for images, chosen in loader:
-                # Drawn by (seed, epoch, step, rank), so that a resumed epoch sees what it would have seen.
-                draws = torch.Generator().manual_seed(
-                    ((hp.seed * 1009 + epoch) * 100_003 + progress["step"]) * 64 + peers.rank
-                )
-                images = data.augment(images.to(peers.device, non_blocking=True), hp, draws)
-                watch.lap("data")
-                with autocast, depthwise.fast(peers.device, hp.precision):
-                    logits = model(images).float()
-                loss = functional.cross_entropy(
-                    logits + shift[chosen], labels[chosen], label_smoothing=hp.label_smoothing
-                )
-                watch.lap("forward")
-                if peers.any(not torch.isfinite(loss)):
-                    watch.diverged(epoch + 1, progress["step"])
-                    raise Diverged(
-                        f"the loss is not finite at epoch {epoch + 1}, step {progress['step']}: "
-                        "lower learning_rate, or use precision=float32"
-                    )
-                this.zero_grad()
-                watch.lap("other")  # the ranks have waited for each other
-                loss.backward()
-                watch.lap("backward")
-                watch.sample(epoch + 1, progress["step"], loss)
-                this.step(progress["epoch"] * steps + progress["step"])
-                losses += loss.item()
-                watch.lap("update")
-                progress["step"] += 1
-                if peers.any(stop.asked):
-                    save()
-                    raise Stopped(
-                        f"stopped by SIGTERM at epoch {epoch + 1} of {hp.members * hp.epochs}, step "
-                        f"{progress['step']} of {steps}; a checkpoint was written, the same job with it goes "
-                        "on from there"
-                    )
-                watch.step()
-            seen = steps - batches.first
-            speed = seen * hp.batch_size / (time.perf_counter() - began)
-            peers.share(this.averaged.module)  # normalisation statistics are each rank's own until here
-            scores = scoring.evaluate(this.averaged.module, photographs["validation"], hp, peers)
-            watch.epoch(epoch + 1, losses / max(seen, 1), scores, this.learning_rate, speed)
-            progress |= {"epoch": progress["epoch"] + 1, "step": 0}
-            if (scores["accuracy"], -scores["loss"]) > (progress["best_accuracy"], -progress["best_loss"]):
-                progress |= {
-                    "best_accuracy": scores["accuracy"],
-                    "best_loss": scores["loss"],
-                    "best_epoch": epoch + 1,
-                }
-                this.keep()
-            say(
-                peers,
-                f"epoch={epoch + 1}/{hp.members * hp.epochs} train_loss={losses / max(seen, 1):.4f} "
-                f"validation_loss={scores['loss']:.4f} validation_accuracy={scores['accuracy']:.4f} "
-                f"photographs_per_second={speed:.0f}",
+    while progress["epoch"] < epochs:
+        epoch, began, losses = progress["epoch"], time.perf_counter(), 0.0
+        batches.start(epoch, progress["step"])
+        model.train()
+        hold_frozen()
+        watch.lap("other")
+        for images, chosen in loader:
+            # Drawn by (seed, epoch, step, rank), so that a resumed epoch sees what it would have seen.
+            draws = torch.Generator().manual_seed(
+                ((hp.seed * 1009 + epoch) * 100_003 + progress["step"]) * 64 + peers.rank
             )
-            save()
-        total, best_epochs = member.add(total, this.best), [*best_epochs, progress["best_epoch"]]
-        progress = {"member": progress["member"] + 1, **nothing}
-        counter.network.load_state_dict(start)
-        this = member.Member(counter, hp, steps)
-        watch.restart()
+            images = data.augment(images.to(peers.device, non_blocking=True), hp, draws)
+            watch.lap("data")
+            with autocast, depthwise.fast(peers.device, hp.precision):
+                logits = model(images).float()
+            loss = functional.cross_entropy(
+                logits + shift[chosen], labels[chosen], label_smoothing=hp.label_smoothing
+            )
+            watch.lap("forward")
+            if peers.any(not torch.isfinite(loss)):
+                watch.diverged(epoch + 1, progress["step"])
+                raise Diverged(
+                    f"the loss is not finite at epoch {epoch + 1}, step {progress['step']}: "
+                    "lower learning_rate, or use precision=float32"
+                )
+            this.zero_grad()
+            watch.lap("other")  # the ranks have waited for each other
+            loss.backward()
+            watch.lap("backward")
+            watch.sample(epoch + 1, progress["step"], loss)
+            this.step(epoch % hp.epochs * steps + progress["step"])
+            losses += loss.item()
+            watch.lap("update")
+            progress["step"] += 1
+            if peers.any(stop.asked):
+                save()
+                raise Stopped(
+                    f"stopped by SIGTERM at epoch {epoch + 1} of {epochs}, step "
+                    f"{progress['step']} of {steps}; a checkpoint was written, the same job with it goes "
+                    "on from there"
+                )
+            watch.step()
+        seen = steps - batches.first
+        speed = seen * hp.batch_size / (time.perf_counter() - began)
+        peers.share(this.averaged.module)  # normalisation statistics are each rank's own until here
+        scores = scoring.evaluate(this.averaged.module, photographs["validation"], hp, peers)
+        watch.epoch(epoch + 1, losses / max(seen, 1), scores, this.learning_rate, speed)
+        progress |= {"epoch": epoch + 1, "step": 0}
+        if (scores["accuracy"], -scores["loss"]) > (progress["best_accuracy"], -progress["best_loss"]):
+            progress |= {
+                "best_accuracy": scores["accuracy"],
+                "best_loss": scores["loss"],
+                "best_epoch": epoch + 1,
+            }
+            this.keep()
+        say(
+            peers,
+            f"epoch={epoch + 1}/{epochs} train_loss={losses / max(seen, 1):.4f} "
+            f"validation_loss={scores['loss']:.4f} validation_accuracy={scores['accuracy']:.4f} "
+            f"photographs_per_second={speed:.0f}",
+        )
+        if progress["epoch"] % hp.epochs == 0:
+            total, best_epochs = member.add(total, this.best), [*best_epochs, progress["best_epoch"]]
+            progress |= unbeaten
+            counter.network.load_state_dict(start)
+            this = member.Member(counter, hp, steps)
+            watch.restart()
         save()
 
     counter.network.load_state_dict(member.mean(total, hp.members))
-    scores = scoring.evaluate(counter.network, photographs["validation"], hp, peers)
-    logits, _ = scoring.predict(counter.network, photographs["validation"], hp, peers)
+    logits, truth = scoring.predict(counter.network, photographs["validation"], hp, peers)
     if peers.chief:
+        accuracy = metrics.accuracy(logits.argmax(1).numpy(), truth.numpy())
         artifact, served = export.write(paths.model(), counter, hp, photographs, records, logits, best_epochs)
         report.keep(paths.model(), watch.close(), photographs["validation"], records, served)
         report.write(paths.model(), photographs["validation"].files() if hp.report_pictures else None)
         say(
             peers,
-            f"best_epoch={best_epochs[-1]} best_validation_accuracy={scores['accuracy']:.4f} "
+            f"best_epoch={best_epochs[-1]} best_validation_accuracy={accuracy:.4f} "
             f"int8_validation_accuracy={artifact.metrics['validation']['accuracy']['value']:.4f} "
             f"model={artifact.name}",
         )
@@ -213,17 +204,14 @@ def say(peers: World, text: str) -> None:
 
 
 def main() -> int:
-    stop = Stop()
-    signal.signal(signal.SIGTERM, lambda *_: setattr(stop, "asked", True))
+    stop = job.Stop()
+    signal.signal(signal.SIGTERM, stop.ask)
     try:
         hp = hyperparameters.parse(sys.argv[1:])
         with world() as peers:
             train(hp, peers, stop)
     except BinTallyError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        paths.failure().parent.mkdir(parents=True, exist_ok=True)
-        paths.failure().write_text(f"{type(error).__name__}: {error}")
-        return 1
+        return job.failed(error, f"{type(error).__name__}: {error}")
     return 0
 
 

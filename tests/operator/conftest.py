@@ -113,6 +113,14 @@ def boto(cloud: Cloud) -> Callable:
     return cloud.client
 
 
+def service(cloud: Cloud, name: str, *arguments: str) -> subprocess.CompletedProcess:
+    """``python -m services.<name>`` against a localcloud."""
+    return subprocess.run(
+        [sys.executable, "-m", f"services.{name}", *arguments],
+        cwd=PROJECT, env=cloud.environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+
+
 def eventually(condition: Callable, seconds: float = WAIT_SECONDS):
     """What ``condition`` returns once that is true; fails after ``seconds``."""
     deadline = time.monotonic() + seconds

@@ -11,7 +11,7 @@ import pytest
 
 from services.jobs import TRAINING_LOGS, log_command
 from tests import ROOT
-from tests.operator.conftest import Cloud, eventually
+from tests.operator.conftest import Cloud, eventually, service
 
 TINY = ["epochs=2", "image_size=32", "batch_size=16", "learning_rate=0.003"]
 pytestmark = pytest.mark.training
@@ -26,13 +26,6 @@ def flow(tmp_path_factory):
     cloud.environment["BINTALLY_LOCAL"] = str(folder / "local")
     yield cloud
     cloud("down")
-
-
-def service(cloud: Cloud, name: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", f"services.{name}", *arguments],
-        cwd=ROOT, env=cloud.environment, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
 
 
 def local(cloud: Cloud) -> Path:

@@ -1,8 +1,6 @@
 """The model that ships: what the folder holds, and that it counts at once where nobody has trained one."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -11,7 +9,7 @@ from containers.common import synthetic
 from containers.common.errors import ModelError
 from services import release
 from services.artifacts import SHIPPED
-from tests import ROOT
+from tests.operator.conftest import service
 
 
 def test_the_folder_is_fit_to_ship_and_says_how_good_it_is():
@@ -49,16 +47,13 @@ def test_it_is_deployed_and_asked_where_nobody_has_trained(own_cloud, tmp_path):
     synthetic.render_dataset(tmp_path / "bins", 5, seed=1, workers=1)
     photograph = next((tmp_path / "bins" / "bin-images").glob("*.jpg"))
 
-    def service(name: str, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", f"services.{name}", *arguments],
-            cwd=ROOT, env=own_cloud.environment, capture_output=True, text=True,
-        )  # fmt: skip
+    def said(name: str, *arguments: str) -> str:
+        done = service(own_cloud, name, *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     name = cards.read(SHIPPED).name
-    deployed = service("deploy")
+    deployed = said("deploy")
     assert "the model that ships with BinTally is taken" in deployed and f"shipped/{name}/" in deployed
-    assert photograph.name in service("predict", str(photograph), "--expected", "3")
-    service("deploy", "--delete")
+    assert photograph.name in said("predict", str(photograph), "--expected", "3")
+    said("deploy", "--delete")
