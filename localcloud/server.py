@@ -129,6 +129,7 @@ def _serve(settings: Settings) -> None:
     sagemaker.install(store, jobs, endpoints, pipelines)
     jobs.resume()
     server = transport.listen(front, settings, below.address)
+    pipelines.resume()  # what executions ask for waits until the server runs
 
     # A handler runs in the midst of whatever the main thread does: it must wait for no lock, as an Event's.
     stopped, stop = os.pipe()
@@ -138,7 +139,6 @@ def _serve(settings: Settings) -> None:
     settings.pid_file.write_text(f"{os.getpid()}\n")
     endpoints.resume()
     functions.resume()
-    pipelines.resume()
     log.info("localcloud answers at %s", settings.url)
     os.read(stopped, 1)
     # Still serving: containers that are being stopped may have something to save.
