@@ -611,15 +611,33 @@ def test_an_execution_goes_on_after_localcloud_was_stopped_and_after_it_was_kill
     assert {n: s["AttemptCount"] for n, s in found.items()} == {"First": 1, "Train": 3, "Late": 1}
 
 
-def test_an_execution_that_localcloud_cannot_go_on_with_has_failed(tmp_path):
+def resumed(tmp_path, text: str, **changes) -> tuple[Store, str]:
+    """(the store, the ARN) of an execution that a localcloud finds when it starts, with nothing else."""
     store = Store(tmp_path / "store")
-    pipeline = {"PipelineName": "p", "PipelineArn": "arn:p", "PipelineDefinition": changed(lambda s, d: None)}
+    pipeline = {"PipelineName": "p", "PipelineArn": "arn:p", "PipelineDefinition": json.dumps(flow())}
     document = started(pipeline, parse(pipeline["PipelineDefinition"]), {"ClientRequestToken": "t"})
     arn = document["PipelineExecutionArn"]
-    of_another_time = changed(lambda s, _: s[0].update(Type="Tuning"))
-    store.put("pipeline-execution", arn, {**document, "PipelineDefinition": of_another_time})
+    store.put("pipeline-execution", arn, {**document, "PipelineDefinition": text, **changes})
     settings = Settings(tmp_path, "127.0.0.1", 1, tmp_path / "images.toml")
     Pipelines(settings, store, jobs=None, objects=None).resume()
+    return store, arn
+
+
+def test_an_execution_that_localcloud_cannot_go_on_with_has_failed(tmp_path):
+    store, arn = resumed(tmp_path, changed(lambda s, _: s[0].update(Type="Tuning")))
     found = store.get("pipeline-execution", arn)
     assert found["PipelineExecutionStatus"] == "Failed"
     assert "step Train of Type=Tuning" in found["FailureReason"]
+
+
+def test_an_execution_that_was_being_stopped_is_stopped_after_a_restart(tmp_path):
+    train = {"StepName": "Train", "StepStatus": "Stopping", "AttemptCount": 1}
+    store, arn = resumed(
+        tmp_path, json.dumps(flow()), PipelineExecutionStatus="Stopping", Steps={"Train": train}
+    )
+
+    def stopped() -> dict | None:
+        found = store.get("pipeline-execution", arn)
+        return found if found["PipelineExecutionStatus"] == "Stopped" else None
+
+    assert eventually(stopped)["Steps"]["Train"]["StepStatus"] == "Stopped"
