@@ -456,7 +456,7 @@ def test_deletion_answers_what_is_in_flight_and_leaves_no_process(cloud):
         target=lambda: answers.append(cloud.invoke("doomed", CustomAttributes="sleep=0.5"))
     )
     thread.start()
-    until(lambda: cloud.endpoints.fleet("doomed")._in_flight)
+    until(lambda: cloud.endpoints.fleet("doomed").in_flight)
     cloud.endpoints.delete({"EndpointName": "doomed"})
     assert cloud.endpoints.describe("doomed")["EndpointStatus"] == "Deleting"
     thread.join()
