@@ -68,6 +68,8 @@ class Endpoints:
             last = document.get("LastDeploymentConfig") if params.get("RetainDeploymentConfig") else None
             instances = variants.instances(deployment)
             rollout = Rollout.parse(params.get("DeploymentConfig") or last, instances)
+            if rollout.document:
+                variants.refuse_renaming(current, deployment)
             fleet = self._hosting.fleet(name, deployment)
             pending = views.pending(deployment, "Creating", f"Launching {instances} instance(s).")
             self._hosting.mark(name, "Updating", PendingDeploymentSummary=pending, FailureReason=None)

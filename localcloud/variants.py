@@ -84,6 +84,19 @@ def instances(deployment: dict) -> int:
     return sum(v.get("InitialInstanceCount", 1) for v in deployment["Config"]["ProductionVariants"])
 
 
+def refuse_renaming(current: dict, wanted: dict) -> None:
+    """Raises AwsError unless both snapshots have the same variants, which a DeploymentConfig needs.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+    """
+    before, after = ({v["VariantName"] for v in d["Config"]["ProductionVariants"]} for d in (current, wanted))
+    if before != after:
+        raise validation(
+            f"With a DeploymentConfig the variants must keep their names: {', '.join(sorted(before))}, "
+            f"not {', '.join(sorted(after))}."
+        )
+
+
 def rescaled(deployment: dict, desired: list[dict]) -> dict:
     """The snapshot with the counts and weights of UpdateEndpointWeightsAndCapacities.
 
