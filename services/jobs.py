@@ -84,6 +84,17 @@ def processing(
 
     inputs, outputs: S3 addresses by name; each lies at ``/opt/ml/processing/<name>``.
     """
+    written = [
+        {
+            "OutputName": name,
+            "S3Output": {
+                "S3Uri": uri,
+                "LocalPath": f"/opt/ml/processing/{name}",
+                "S3UploadMode": "EndOfJob",
+            },
+        }
+        for name, uri in outputs.items()
+    ]
     return {
         "ProcessingJobName": job,
         "RoleArn": aws.role,
@@ -93,19 +104,7 @@ def processing(
             **({"ContainerArguments": arguments} if arguments else {}),
         },
         "ProcessingInputs": [processing_input(name, uri) for name, uri in inputs.items()],
-        "ProcessingOutputConfig": {
-            "Outputs": [
-                {
-                    "OutputName": name,
-                    "S3Output": {
-                        "S3Uri": uri,
-                        "LocalPath": f"/opt/ml/processing/{name}",
-                        "S3UploadMode": "EndOfJob",
-                    },
-                }
-                for name, uri in outputs.items()
-            ]
-        },
+        **({"ProcessingOutputConfig": {"Outputs": written}} if written else {}),
         "ProcessingResources": {
             "ClusterConfig": {
                 "InstanceCount": 1,

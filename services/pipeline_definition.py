@@ -43,7 +43,7 @@ def definition(aws: Aws, promote_arn: str) -> dict:
     """
     defaults = {
         "EndpointName": aws.settings.endpoint,
-        "Level": 0.9,
+        "Level": deployment.LEVEL,
         "TrainInstanceType": aws.settings.train_instance,
         "TrainInstanceCount": 1,
         "TrainProcesses": "1",

@@ -12,6 +12,7 @@ TAGS = [{"Key": "project", "Value": "bintally"}]
 VARIANT = "AllTraffic"
 CAPTURE = "capture"  # folder below the prefix of every key of ours in the bucket
 CAPTURE_PERCENT = 100  # of requests whose photograph and answer are kept, unless told
+LEVEL = 0.90  # one-sided confidence that a challenger is better, with which it is promoted
 CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from containers.common.metrics import Resamples
 
-LEVEL = 0.90  # one-sided, of the lower bound that must lie above zero
 POWER = 0.80  # with which a gain of the smallest detectable size is found
 
 
-def compare(challenger: np.ndarray, other: np.ndarray, bins: list[str], level: float = LEVEL) -> dict:
+def compare(challenger: np.ndarray, other: np.ndarray, bins: list[str], level: float) -> dict:
     """The gain in accuracy with its one-sided lower bound, and the gain that this test can find.
 
     challenger, other: bool ``[n]``, whether each photograph was counted exactly; bins: the bin of each.
@@ -47,7 +46,7 @@ def compare(challenger: np.ndarray, other: np.ndarray, bins: list[str], level: f
     }
 
 
-def detectable_gain(discordance: float, photographs: float, level: float = LEVEL) -> float:
+def detectable_gain(discordance: float, photographs: float, level: float) -> float:
     """The smallest true gain δ that a one-sided test at ``level`` finds with a probability of ``POWER``.
 
     discordance: share ψ of photographs that one model counts exactly and the other does not;

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from containers.common import job, manifest, metrics, paths
+from containers.common import deployment, job, manifest, metrics, paths
 from containers.common.archive import unpack
 from containers.common.errors import BinTallyError, DataError, ModelError, SettingsError
 from containers.common.graph import Graph
@@ -196,7 +196,7 @@ def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m containers.train.evaluate")
     parser.add_argument("--wrong-records", type=float, default=detection.WRONG_RECORDS)
     parser.add_argument("--challenge", metavar="ENDPOINT")
-    parser.add_argument("--level", type=float, default=comparison.LEVEL)
+    parser.add_argument("--level", type=float, default=deployment.LEVEL)
     flags = parser.parse_args(arguments)
     if not 0 < flags.wrong_records < 1:
         raise SettingsError(

@@ -43,14 +43,9 @@ def back(endpoint: str, configuration: str, champion: str) -> str:
             _rest(endpoint)
             return f"endpoint {endpoint} was deleted, since it had not existed before"
         sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=champion)
-    except ClientError as error:
-        raise ServiceError(f"endpoint {endpoint} could not be rolled back to {champion}: {error}") from None
-    found = _rest(endpoint)
-    if found is None or (found["EndpointStatus"], found["EndpointConfigName"]) != ("InService", champion):
-        raise ServiceError(
-            f"endpoint {endpoint} could not be rolled back to {champion}: "
-            f"{(found or {}).get('FailureReason', 'no reason was given')}"
-        )
+        wait(endpoint, champion)
+    except (ClientError, ServiceError) as error:
+        return f"endpoint {endpoint} could not be rolled back to {champion or 'nothing'}: {error}"
     return f"endpoint {endpoint} was rolled back to {champion}"
 
 
