@@ -147,7 +147,10 @@ def test_what_somebody_else_put_live_is_left_alone(job):
 def test_a_rollback_that_fails_says_so(job):
     fake = FakeAws(endpoint(PROMOTED), endpoint(PROMOTED), endpoint(PROMOTED, FailureReason="no capacity"))
     assert job(fake) == 1
-    assert "could not be rolled back to bins-before: the rollout of bins-before failed: no capacity" in paths.failure().read_text()
+    assert (
+        "could not be rolled back to bins-before: the rollout of bins-before failed: no capacity"
+        in paths.failure().read_text()
+    )
 
 
 def test_photographs_are_spread_over_all_counts(tmp_path):
