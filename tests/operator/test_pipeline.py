@@ -75,7 +75,17 @@ class Story:
         recipe = self.folder / f"{name}.json"
         recipe.write_text(json.dumps({"hyperparameters": {"name": name, "counted": counted}}))
         done = service(
-            self.cloud, "pipeline", "--data", DATA, "--recipe", str(recipe), "--level", "0.95", *options
+            self.cloud,
+            "pipeline",
+            "--data",
+            DATA,
+            "--recipe",
+            str(recipe),
+            "--level",
+            "0.95",
+            "--bake-seconds",
+            "1",
+            *options,
         )
         self.done[name] = done
         found = deployment.describe(self.cloud.client("sagemaker"), "bintally")

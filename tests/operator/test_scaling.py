@@ -1,4 +1,4 @@
-"""Instances of an endpoint: scaled without a lost request, and ``deploy`` with all that it sets up and removes."""
+"""Instances of an endpoint: scaled without a lost request, and all that ``deploy`` sets up and removes."""
 
 import io
 import json
