@@ -80,11 +80,7 @@ def before_update(aws: Aws, bounds: Bounds, endpoint: dict) -> dict:
     [variant] = endpoint["ProductionVariants"]
     if not bounds.fewest <= variant["DesiredInstanceCount"] <= bounds.most:
         return {}
-    others = ("DesiredWeight", "DataCaptureConfig")
-    return {
-        "RetainAllVariantProperties": True,
-        "ExcludeRetainedVariantProperties": [{"VariantPropertyType": name} for name in others],
-    }
+    return deployment.KEEP_INSTANCES
 
 
 def put(aws: Aws, bounds: Bounds, invocations: int | None, cpu_percent: int) -> str:

@@ -78,9 +78,10 @@ def decide(challenger: str, other: str, comparison: dict) -> dict:
     promote = gain["low"] > 0
     reason = (
         f"{challenger} counts {100 * accuracies['challenger']['value']:.1f} % of "
-        f"{comparison['photographs']:,} test photographs exactly and {other} "
-        f"{100 * accuracies['other']['value']:.1f} %: a gain of {_points(gain['value'])} points, and with "
-        f"{100 * comparison['level']:g} % confidence of at least {_points(gain['low'])}"
+        f"{comparison['photographs']:,} test photographs exactly, against "
+        f"{100 * accuracies['other']['value']:.1f} % for {other}: a gain of "
+        f"{_points(gain['value'])} points, and with {100 * comparison['level']:g} % confidence of at least "
+        f"{_points(gain['low'])}"
     )
     if not promote:
         reason += (

@@ -31,7 +31,7 @@ def test_a_clear_gain_is_promoted_with_its_figures():
     assert found["accuracies"]["challenger"]["value"] == pytest.approx(0.6)
     decision = decide("new", "old", found)
     assert decision["promote"] is True
-    assert "new counts 60.0 % of 100 test photographs exactly and old 40.0 %" in decision["reason"]
+    assert "new counts 60.0 % of 100 test photographs exactly, against 40.0 % for old" in decision["reason"]
     assert "a gain of +20.0 points" in decision["reason"] and "90 % confidence" in decision["reason"]
 
 
