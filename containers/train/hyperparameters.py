@@ -17,6 +17,7 @@ class Hyperparameters:
     image_size: int = 128  # pixels, height and width
     epochs: int = 16
     members: int = 1  # networks trained from one start, each in another order, whose weights are averaged
+    distillation: float = 0.0  # share of the targets that the members before give, from the second on
     batch_size: int = 64  # over all processes together
     learning_rate: float = 2e-3  # AdamW's peak, after warm-up
     head_learning_rate: float = 1.0  # of the classifier, as a multiple of that
@@ -46,6 +47,7 @@ class Hyperparameters:
             ("frozen_stages", self.frozen_stages >= 0, "at least 0"),
             ("epochs", self.epochs >= 1, "at least 1"),
             ("members", self.members >= 1, "at least 1"),
+            ("distillation", 0 <= self.distillation <= 1, "from 0 to 1"),
             ("batch_size", self.batch_size >= 2, "at least 2"),
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("head_learning_rate", self.head_learning_rate > 0, "above 0"),

@@ -26,6 +26,7 @@ from containers.train import (
     diagnostics,
     export,
     hyperparameters,
+    lessons,
     member,
     network,
     report,
@@ -58,6 +59,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     loader = data.loader(photographs["train"], batches, hp)
 
     labels = photographs["train"].labels.to(peers.device)
+    labelled = lessons.labelled(labels, len(network.CLASSES), hp.label_smoothing)
     shift = data.prior_shift(photographs["train"], records).to(peers.device)
 
     counter = network.Counter(network.create(hp)).to(peers.device)
@@ -84,6 +86,15 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             model, device_ids=[peers.device.index] if peers.device.type == "cuda" else None
         )
 
+    def lesson() -> torch.Tensor:
+        """What this member learns: labels, and from the second on what those before make of them."""
+        if not (hp.distillation and best_epochs):
+            return labelled
+        teacher = member.mean(total, len(best_epochs))
+        return lessons.distilled(
+            labelled, this.averaged.module, teacher, photographs["train"], shift, hp, peers
+        )
+
     def save() -> None:
         if peers.chief:
             checkpoint.save(
@@ -103,7 +114,9 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
         f"{hp.architecture} at {hp.image_size} px: {len(photographs['train'])} photographs to train on, "
         f"{len(photographs['validation'])} to validate, {peers.size} process(es) on {peers.device.type}",
     )
+    targets = None
     while progress["epoch"] < epochs:
+        targets = lesson() if targets is None else targets
         epoch, began, losses = progress["epoch"], time.perf_counter(), 0.0
         batches.start(epoch, progress["step"])
         model.train()
@@ -118,9 +131,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             watch.lap("data")
             with autocast, depthwise.fast(peers.device, hp.precision):
                 logits = model(images).float()
-            loss = functional.cross_entropy(
-                logits + shift[chosen], labels[chosen], label_smoothing=hp.label_smoothing
-            )
+            loss = functional.cross_entropy(logits + shift[chosen], targets[chosen])
             watch.lap("forward")
             if peers.any(not torch.isfinite(loss)):
                 watch.diverged(epoch + 1, progress["step"])
@@ -168,7 +179,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             total, best_epochs = member.add(total, this.best), [*best_epochs, progress["best_epoch"]]
             progress |= unbeaten
             counter.network.load_state_dict(start)
-            this = member.Member(counter, hp, steps)
+            this, targets = member.Member(counter, hp, steps), None
             watch.restart()
         save()
 

@@ -10,7 +10,7 @@ import torch
 from containers.common import recipe
 from containers.common.errors import DataError, SettingsError
 from containers.common.manifest import EXTRA, Row
-from containers.train import checkpoint, data, depthwise, hyperparameters, network, scoring
+from containers.train import checkpoint, data, depthwise, hyperparameters, lessons, network, scoring
 from containers.train import train as trainer
 from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
@@ -92,6 +92,26 @@ def test_a_photograph_and_its_mirror_image_are_counted_alike(tmp_path):
     photographs.cache = photographs.cache.flip(2)
     turned, _ = scoring.predict(weights, photographs, replace(hp, mirror=False), alone)
     assert torch.allclose(both, (once + turned) / 2, atol=1e-5) and not torch.allclose(both, once, atol=1e-5)
+
+
+def test_targets_are_labels_and_what_a_teacher_makes_of_them(tmp_path):
+    labels = torch.tensor([0, 4])
+    logits = torch.randn(2, 5)
+    smoothed = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    loss = torch.nn.functional.cross_entropy(logits, lessons.labelled(labels, 5, 0.1))
+    assert loss.item() == pytest.approx(smoothed.item())
+
+    squares.write(tmp_path, {"train": 5})
+    photographs = data.Photographs(tmp_path / "train", 32, 64)
+    hp = Hyperparameters(architecture="resnet10t", image_size=32, batch_size=5, distillation=0.75)
+    student, teacher = network.create(hp), network.create(hp)
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    targets, shift = lessons.labelled(photographs.labels, 5, 0), torch.randn(5, 5)
+    alone = World(0, 1, torch.device("cpu"))
+    found = lessons.distilled(targets, student, teacher.state_dict(), photographs, shift, hp, alone)
+    opinions = (scoring.predict(teacher, photographs, hp, alone)[0] + shift).softmax(1)
+    assert torch.allclose(found, 0.25 * targets + 0.75 * opinions)
+    assert all(torch.equal(before[name], tensor) for name, tensor in student.state_dict().items())
 
 
 def test_frozen_stages_stay_as_they_were():
