@@ -26,7 +26,7 @@ from containers.common import manifest, metrics
 from containers.train import data, depthwise, export, network, scoring
 from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
-from containers.train.member import Member
+from containers.train.learner import Learner
 from tests import ABID
 
 TABLE = Path(__file__).with_suffix(".csv")
@@ -76,7 +76,7 @@ def experiment(folder: Path, hp: Hyperparameters, options: Options) -> dict:
     # The heads follow the optimizer as part of the network; nothing of them is exported.
     counter.network.add_module("experiment", heads)
     steps = len(used) // hp.batch_size
-    member = Member(counter, hp, steps)
+    learner = Learner(counter, hp, steps)
     bins = in_bins(used, training, records)
     facts = item_facts(training) if options.metadata else None
     draws, order = torch.Generator().manual_seed(hp.seed), np.random.default_rng(hp.seed)
@@ -103,15 +103,15 @@ def experiment(folder: Path, hp: Hyperparameters, options: Options) -> dict:
                 loss = loss + options.twins * heads.twin_loss(pooled, labels, groups)
             if options.metadata:
                 loss = loss + options.metadata * heads.fact_loss(pooled, facts[chosen])
-            member.zero_grad()
+            learner.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(counter.parameters(), 5.0)
-            member.step(epoch * steps + step)
+            learner.step(epoch * steps + step)
     names = [records[name].group for name in validation.names]
     scores = {}
     for kind, mirror in (("", False), ("mirror_", True)):
         logits, labels = scoring.predict(
-            member.averaged.module, validation, replace(hp, mirror=mirror), peers
+            learner.averaged.module, validation, replace(hp, mirror=mirror), peers
         )
         probabilities = torch.softmax(logits / export.fit_temperature(logits, labels), 1).numpy()
         found = metrics.score(probabilities, np.asarray(network.CLASSES)[labels], network.CLASSES, names)

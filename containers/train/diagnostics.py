@@ -34,7 +34,7 @@ EVERY, MOST = 50, 200  # steps from one sample to the next; samples in a trainin
 class Watch:
     """Every rank has one; rank 0's samples, applies the rules and writes.
 
-    ``steps`` are those of an epoch, over which each member goes ``hp.epochs`` times. ``state`` is
+    ``steps`` are those of an epoch, over which each network goes ``hp.epochs`` times. ``state`` is
     what ``state()`` gave to the checkpoint that the training resumes from.
     """
 
@@ -42,10 +42,10 @@ class Watch:
         self, network: nn.Module, hp: Hyperparameters, peers: World, steps: int, state: dict | None = None
     ):
         self._peers, self._steps = peers, steps
-        self._every = max(EVERY, hp.members * hp.epochs * steps // MOST)
+        self._every = max(EVERY, (hp.teachers + 1) * hp.epochs * steps // MOST)
         self._gradients = Gradients(network)
         self._seen = Measurements()
-        self._since = (0, 0)  # epochs and samples of earlier members, which no rule looks at
+        self._since = (0, 0)  # epochs and samples of networks before, which no rule looks at
         self._fired: dict[str, dict] = {}
         self._operators: list[dict] = []
         if state:
@@ -69,7 +69,7 @@ class Watch:
         }
 
     def restart(self) -> None:
-        """The next member starts where the first one did: rules compare nothing with what was before."""
+        """The next network starts where the first one did: rules compare nothing with what was before."""
         self._since = (len(self._seen.epochs), len(self._seen.samples))
 
     def lap(self, phase: str) -> None:
@@ -178,9 +178,11 @@ class Watch:
     def _apply(self, epoch: int, step: int) -> None:
         """Let every rule that has not spoken yet see the measurements."""
         epochs, samples = self._since
-        member = Measurements(self._seen.epochs[epochs:], self._seen.samples[samples:], self._seen.not_finite)
+        current = Measurements(
+            self._seen.epochs[epochs:], self._seen.samples[samples:], self._seen.not_finite
+        )
         for rule in RULES:
-            if rule.name not in self._fired and (saw := rule.check(member)):
+            if rule.name not in self._fired and (saw := rule.check(current)):
                 self._fire(rule, saw, epoch, step)
 
     def _fire(self, rule: Rule, saw: str, epoch: int, step: int) -> None:

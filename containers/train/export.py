@@ -36,7 +36,7 @@ def write(
     """Write every file of the artifact into ``folder``, but the report.
 
     logits: of the validation photographs; temperature and thresholds are fitted on them.
-    best_epochs: from 1, of each member's weights.
+    best_epochs: from 1, of the weights of each network, the one that is kept last.
     Returns: (the card, the served graph's probabilities of the validation photographs).
     """
     folder.mkdir(parents=True, exist_ok=True)

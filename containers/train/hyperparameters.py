@@ -16,8 +16,8 @@ class Hyperparameters:
     frozen_stages: int = 0  # first stages of the network, by timm's feature_info, that stay as they start
     image_size: int = 128  # pixels, height and width
     epochs: int = 16
-    members: int = 1  # networks trained from one start, each in another order, whose weights are averaged
-    distillation: float = 0.0  # share of the targets that the members before give, from the second on
+    teachers: int = 0  # networks trained before, each in another order, that the one that is kept learns from
+    distillation: float = 0.7  # share of its targets that teachers give
     batch_size: int = 64  # over all processes together
     learning_rate: float = 2e-3  # AdamW's peak, after warm-up
     head_learning_rate: float = 1.0  # of the classifier, as a multiple of that
@@ -46,7 +46,7 @@ class Hyperparameters:
             ("image_size", self.image_size >= 32, "at least 32"),
             ("frozen_stages", self.frozen_stages >= 0, "at least 0"),
             ("epochs", self.epochs >= 1, "at least 1"),
-            ("members", self.members >= 1, "at least 1"),
+            ("teachers", self.teachers >= 0, "at least 0"),
             ("distillation", 0 <= self.distillation <= 1, "from 0 to 1"),
             ("batch_size", self.batch_size >= 2, "at least 2"),
             ("learning_rate", self.learning_rate > 0, "above 0"),

@@ -1,6 +1,12 @@
-"""What each photograph's count is said to be in training: its label, softened, and what others made of it."""
+"""What each photograph's count is said to be in training: its label, softened, and what teachers make of it.
 
-import copy
+A recorded count may be wrong, or an item hidden. Networks that were trained before (``teachers``) have seen
+all the other photographs, and their probabilities say how likely each count is; a network that learns from
+those beside the labels overfits later and counts better (Furlanello et al. 2018, "Born-Again Neural
+Networks"). What that is worth on real bins is in ``bench/recipes.csv``.
+"""
+
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -17,24 +23,22 @@ def labelled(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tens
     return functional.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
 
 
-def distilled(
-    targets: torch.Tensor,
-    network: nn.Module,
-    teacher: dict[str, torch.Tensor],
+def opinions(
+    teacher: nn.Module,
     photographs: data.Photographs,
     shift: torch.Tensor,
     hp: Hyperparameters,
     peers: World,
 ) -> torch.Tensor:
-    """``targets`` with a share of ``hp.distillation`` replaced by a teacher's probabilities.
+    """A teacher's probabilities: float ``[n, classes]`` on the device of ``shift``, alike on every rank.
 
-    A recorded count may be wrong, or an item hidden; a teacher that has seen all the others says how likely
-    each count is, and a network that learns from that overfits later (Furlanello et al. 2018, "Born-Again
-    Neural Networks"). network: of the teacher's shape, left as it is; teacher: its weights; shift: the log
-    prior of each photograph's source, as in the loss. Returns: float ``[n, classes]``, alike on every rank.
+    Where training mirrors photographs (``hp.flip``), each is shown with its mirror image. shift: the log
+    prior of each photograph's source, as in the loss.
     """
-    taught = copy.deepcopy(network)
-    taught.load_state_dict(teacher)
-    logits, _ = scoring.predict(taught, photographs, hp, peers)
-    opinions = (logits.to(shift.device) + shift).softmax(1)
-    return (1 - hp.distillation) * targets + hp.distillation * opinions
+    logits, _ = scoring.predict(teacher, photographs, replace(hp, mirror=hp.flip), peers)
+    return (logits.to(shift.device) + shift).softmax(1)
+
+
+def taught(targets: torch.Tensor, total: torch.Tensor, teachers: int, share: float) -> torch.Tensor:
+    """``targets`` with a ``share`` of them replaced by the mean of so many teachers' opinions."""
+    return (1 - share) * targets + share * total / teachers

@@ -26,8 +26,8 @@ from containers.train import (
     diagnostics,
     export,
     hyperparameters,
+    learner,
     lessons,
-    member,
     network,
     report,
     scoring,
@@ -70,29 +70,21 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     steps = len(batches)
     autocast = torch.autocast(peers.device.type, torch.bfloat16, enabled=hp.precision == "bf16")
 
-    epochs = hp.members * hp.epochs  # of the whole training; progress counts in them
+    epochs = (hp.teachers + 1) * hp.epochs  # of the whole training; progress counts in them
     unbeaten = {"best_accuracy": -1.0, "best_loss": math.inf, "best_epoch": 0}
-    progress, best_epochs, total = {"epoch": 0, "step": 0, **unbeaten}, [], {}
-    this = member.Member(counter, hp, steps)
+    progress, best_epochs, opinions = {"epoch": 0, "step": 0, **unbeaten}, [], torch.zeros_like(shift)
+    this = learner.Learner(counter, hp, steps)
     state = checkpoint.load(paths.checkpoints(), dataclasses.asdict(hp))
     if state:
         this.load_state_dict(state["this"])
-        progress, best_epochs, total = state["progress"], state["best_epochs"], state["total"]
+        progress, best_epochs = state["progress"], state["best_epochs"]
+        opinions = state["opinions"].to(peers.device)
         say(peers, f"resumed at epoch {progress['epoch'] + 1}, step {progress['step']}")
     watch = diagnostics.Watch(counter.network, hp, peers, steps, state and state["watch"])
     model = Logits(counter)
     if peers.size > 1:
         model = DistributedDataParallel(
             model, device_ids=[peers.device.index] if peers.device.type == "cuda" else None
-        )
-
-    def lesson() -> torch.Tensor:
-        """What this member learns: labels, and from the second on what those before make of them."""
-        if not (hp.distillation and best_epochs):
-            return labelled
-        teacher = member.mean(total, len(best_epochs))
-        return lessons.distilled(
-            labelled, this.averaged.module, teacher, photographs["train"], shift, hp, peers
         )
 
     def save() -> None:
@@ -103,7 +95,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
                     "recipe": dataclasses.asdict(hp),
                     "progress": progress,
                     "best_epochs": best_epochs,
-                    "total": total,
+                    "opinions": opinions,
                     "this": this.state_dict(),
                     "watch": watch.state(),
                 },
@@ -114,10 +106,10 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
         f"{hp.architecture} at {hp.image_size} px: {len(photographs['train'])} photographs to train on, "
         f"{len(photographs['validation'])} to validate, {peers.size} process(es) on {peers.device.type}",
     )
-    targets = None
     while progress["epoch"] < epochs:
-        targets = lesson() if targets is None else targets
         epoch, began, losses = progress["epoch"], time.perf_counter(), 0.0
+        student = hp.teachers and epoch >= hp.teachers * hp.epochs
+        targets = lessons.taught(labelled, opinions, hp.teachers, hp.distillation) if student else labelled
         batches.start(epoch, progress["step"])
         model.train()
         hold_frozen()
@@ -176,14 +168,18 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             f"photographs_per_second={speed:.0f}",
         )
         if progress["epoch"] % hp.epochs == 0:
-            total, best_epochs = member.add(total, this.best), [*best_epochs, progress["best_epoch"]]
+            best_epochs.append(progress["best_epoch"])
+        if progress["epoch"] % hp.epochs == 0 and progress["epoch"] < epochs:  # a teacher is done
+            teacher = this.averaged.module
+            teacher.load_state_dict(this.best)
+            opinions += lessons.opinions(teacher, photographs["train"], shift, hp, peers)
             progress |= unbeaten
             counter.network.load_state_dict(start)
-            this, targets = member.Member(counter, hp, steps), None
+            this = learner.Learner(counter, hp, steps)
             watch.restart()
         save()
 
-    counter.network.load_state_dict(member.mean(total, hp.members))
+    counter.network.load_state_dict(this.best)
     logits, truth = scoring.predict(counter.network, photographs["validation"], hp, peers)
     if peers.chief:
         accuracy = metrics.accuracy(logits.argmax(1).numpy(), truth.numpy())

@@ -102,16 +102,17 @@ def test_targets_are_labels_and_what_a_teacher_makes_of_them(tmp_path):
     assert loss.item() == pytest.approx(smoothed.item())
 
     squares.write(tmp_path, {"train": 5})
-    photographs = data.Photographs(tmp_path / "train", 32, 64)
-    hp = Hyperparameters(architecture="resnet10t", image_size=32, batch_size=5, distillation=0.75)
-    student, teacher = network.create(hp), network.create(hp)
-    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-    targets, shift = lessons.labelled(photographs.labels, 5, 0), torch.randn(5, 5)
-    alone = World(0, 1, torch.device("cpu"))
-    found = lessons.distilled(targets, student, teacher.state_dict(), photographs, shift, hp, alone)
-    opinions = (scoring.predict(teacher, photographs, hp, alone)[0] + shift).softmax(1)
-    assert torch.allclose(found, 0.25 * targets + 0.75 * opinions)
-    assert all(torch.equal(before[name], tensor) for name, tensor in student.state_dict().items())
+    photographs, alone = data.Photographs(tmp_path / "train", 32, 64), World(0, 1, torch.device("cpu"))
+    hp = Hyperparameters(architecture="resnet10t", image_size=32, batch_size=5)
+    teacher, shift = network.create(hp), torch.randn(5, 5)
+    seen = lessons.opinions(teacher, photographs, shift, hp, alone)
+    logits, _ = scoring.predict(teacher, photographs, replace(hp, mirror=True), alone)
+    assert torch.allclose(seen, (logits + shift).softmax(1))
+
+    targets = lessons.labelled(photographs.labels, 5, 0.1)
+    found = lessons.taught(targets, seen + targets, teachers=2, share=0.5)
+    assert torch.allclose(found, 0.75 * targets + 0.25 * seen)
+    assert torch.allclose(found.sum(1), torch.ones(5))
 
 
 def test_frozen_stages_stay_as_they_were():

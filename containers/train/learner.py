@@ -1,9 +1,4 @@
-"""One of the networks that a training makes from the same start, and what moves its weights.
-
-A recipe may train several (``members``), each on the photographs in another order, and average their
-weights, which makes one network of them (Wortsman et al. 2022, "Model soups"). What that has been worth
-on real bins is in ``bench/recipes.csv``.
-"""
+"""One of the networks that a training makes from the same start, and what moves its weights."""
 
 import math
 
@@ -14,7 +9,7 @@ from containers.train.hyperparameters import Hyperparameters
 from containers.train.network import Counter
 
 
-class Member:
+class Learner:
     """Optimizer, schedule and moving average of ``counter``'s network; ``best`` is its average when it was
     best on validation."""
 
@@ -33,7 +28,7 @@ class Member:
         self._optimizer.zero_grad(set_to_none=True)
 
     def step(self, number: int) -> None:
-        """Follow the gradients; ``number`` counts this member's steps from 0."""
+        """Follow the gradients; ``number`` counts this network's steps from 0."""
         self._optimizer.step()
         self._schedule.step()
         self.averaged.update(self._network, step=number)
@@ -57,16 +52,6 @@ class Member:
         self.best = state["best"]
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
-
-
-def add(total: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Sum of state dicts, in double precision; an empty ``total`` is the first of them."""
-    return {name: total.get(name, 0) + tensor.double().cpu() for name, tensor in state.items()}
-
-
-def mean(total: dict[str, torch.Tensor], members: int) -> dict[str, torch.Tensor]:
-    """The average of so many state dicts; ``load_state_dict`` casts it to the types that it finds."""
-    return {name: tensor / members for name, tensor in total.items()}
 
 
 def parameter_groups(counter: Counter, hp: Hyperparameters) -> list[dict]:
