@@ -12,7 +12,17 @@ from contextlib import nullcontext
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from localcloud import ecr, journal, logs, mirror, registry_front, runtime, sagemaker, transport
+from localcloud import (
+    cloudformation,
+    ecr,
+    journal,
+    logs,
+    mirror,
+    registry_front,
+    runtime,
+    sagemaker,
+    transport,
+)
 from localcloud.endpoints import Endpoints
 from localcloud.functions import Functions
 from localcloud.invoke import Invocations
@@ -125,6 +135,7 @@ def _serve(settings: Settings) -> None:
     logs.honour_prefixes()
     ecr.install(settings, registry, store)
     sagemaker.install(store, jobs, endpoints)
+    cloudformation.install(settings, store).resume()
     jobs.resume()
     server = transport.listen(front, settings, below.address)
 
