@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from localcloud import (
+    bucket_policies,
     cloudformation,
     ecr,
     journal,
@@ -133,6 +134,7 @@ def _serve(settings: Settings) -> None:
     disk.restore()
     mirror.watch()
     logs.honour_prefixes()
+    bucket_policies.leave_out_conditions()
     ecr.install(settings, registry, store)
     sagemaker.install(store, jobs, endpoints)
     cloudformation.install(settings, store).resume()

@@ -48,19 +48,49 @@ class Aws:
         """The twelve digits of the caller's account, from STS."""
         return self.client("sts").get_caller_identity()["Account"]
 
+    @cached_property
+    def stack(self) -> dict[str, str]:
+        """Outputs of the stack that bootstrap made, by their names; none where there is no stack."""
+        try:
+            stacks = self.client("cloudformation").describe_stacks(StackName=self.settings.stack)["Stacks"]
+        except ClientError as error:
+            if "does not exist" in error.response["Error"]["Message"]:
+                return {}
+            raise
+        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", ())}
+
+    def in_stack(self, kind: str, name: str) -> bool:
+        """Whether the stack made a resource: ``("AWS::Lambda::Function", "bintally-count")``."""
+        return (kind, name) in self._stack_resources
+
+    @cached_property
+    def _stack_resources(self) -> set[tuple[str, str]]:
+        if not self.stack:
+            return set()
+        cloudformation = self.client("cloudformation")
+        resources = cloudformation.describe_stack_resources(StackName=self.settings.stack)["StackResources"]
+        return {(r["ResourceType"], r.get("PhysicalResourceId", "")) for r in resources}
+
+    def role_for(self, work: str) -> str:
+        """ARN of the role that a kind of work runs as.
+
+        work: training, processing, monitor, endpoint, pipeline, count or promote, as infra/ has them.
+        """
+        return self.settings.role or self.stack.get(f"{work.title()}Role") or self.role
+
     @property
     def role(self) -> str:
-        """ARN of the role that jobs, endpoints and functions run as."""
+        """ARN of the one role of an account that was not bootstrapped."""
         return self.settings.role or f"arn:aws:iam::{self.account}:role/bintally-execution"
 
     def image(self, name: str) -> str:
         """URI of an image by its name's end (``train``): set, or by digest as it was pushed last."""
         registry = f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
-        return (
-            getattr(self.settings, f"{name}_image")
-            or self._pushed_images.get(f"bintally-{name}")
-            or f"{registry}/bintally-{name}:latest"
-        )
+        return self.pushed(name) or f"{registry}/bintally-{name}:latest"
+
+    def pushed(self, name: str) -> str | None:
+        """The same, but None for an image that is neither set nor pushed."""
+        return getattr(self.settings, f"{name}_image") or self._pushed_images.get(f"bintally-{name}")
 
     @cached_property
     def _pushed_images(self) -> dict[str, str]:
@@ -76,12 +106,17 @@ class Aws:
         place = urlsplit(uri)
         self.client("s3").download_file(place.netloc, place.path.lstrip("/"), str(path))
 
+    @property
+    def bucket(self) -> str:
+        """The bucket's name, whether it exists or not."""
+        return self.settings.bucket or self.stack.get("Bucket") or f"sagemaker-{self.region}-{self.account}"
+
     def default_bucket(self) -> str:
         """The bucket's name, after creating it where it does not exist.
 
         Raises ServiceError when the name belongs to another account.
         """
-        bucket = self.settings.bucket or f"sagemaker-{self.region}-{self.account}"
+        bucket = self.bucket
         s3 = self.client("s3")
         # The default name can be guessed, and so be taken before its owner comes.
         owner = {} if self.settings.bucket else {"ExpectedBucketOwner": self.account}

@@ -78,7 +78,7 @@ def create_configuration(aws: Aws, name: str, model: str, flags: argparse.Namesp
         accelerator["AcceleratorType"] = flags.accelerator
     sagemaker.create_model(
         ModelName=name,
-        ExecutionRoleArn=aws.role,
+        ExecutionRoleArn=aws.role_for("endpoint"),
         Tags=tags,
         PrimaryContainer={
             "Image": aws.image("serve"),
@@ -158,7 +158,7 @@ def put_function(aws: Aws) -> None:
     lambda_, name = aws.client("lambda"), aws.settings.function
     settings = {
         "FunctionName": name,
-        "Role": aws.role,
+        "Role": aws.role_for("count"),
         "Timeout": 60,
         "MemorySize": 512,
         "ImageConfig": {"Command": ["containers.functions.count.app.handler"]},
@@ -193,9 +193,13 @@ def delete(aws: Aws) -> dict:
         if jobs.is_name(name, settings.endpoint):  # a name may only begin like that of another endpoint
             sagemaker.delete_endpoint_config(EndpointConfigName=name)
             sagemaker.delete_model(ModelName=name)
+    print(f"deleted   endpoint {settings.endpoint}")
+    if aws.in_stack("AWS::Lambda::Function", settings.function):
+        print(f"kept      function {settings.function}, which 'make teardown' deletes with its stack")
+        return {}
     with suppress(lambda_.exceptions.ResourceNotFoundException):
         lambda_.delete_function(FunctionName=settings.function)
-    print(f"deleted   endpoint {settings.endpoint} and function {settings.function}")
+    print(f"deleted   function {settings.function}")
     return {}
 
 

@@ -64,7 +64,7 @@ def request(
     arguments = ["--wrong-records", str(wrong_records)] if wrong_records is not None else []
     return {
         "ProcessingJobName": job,
-        "RoleArn": aws.role,
+        "RoleArn": aws.role_for("processing"),
         "AppSpecification": {
             "ImageUri": aws.image("train"),
             "ContainerEntrypoint": ["python", "-m", "containers.train.evaluate"],
