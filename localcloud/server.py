@@ -13,6 +13,8 @@ from contextlib import nullcontext
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from localcloud import (
+    alarms,
+    autoscaling,
     bucket_policies,
     cloudformation,
     ecr,
@@ -24,11 +26,13 @@ from localcloud import (
     sagemaker,
     transport,
 )
+from localcloud.cloudwatch import CloudWatch
 from localcloud.endpoints import Endpoints
 from localcloud.functions import Functions
 from localcloud.invoke import Invocations
 from localcloud.jobs import Jobs
 from localcloud.objects import Objects
+from localcloud.pipelines import Pipelines
 from localcloud.registry import Registry
 from localcloud.settings import HEALTH, Settings
 from localcloud.store import Store
@@ -123,6 +127,8 @@ def _serve(settings: Settings) -> None:
     jobs = Jobs(settings, below, store, objects)
     endpoints = Endpoints(settings, below, store, objects)
     functions = Functions(settings, below, store)
+    pipelines = Pipelines(settings, store, jobs, objects)
+    cloudwatch = CloudWatch(endpoints.publish_metrics, functions.start)
     moto = DomainDispatcherApplication(create_backend_app)
     record = journal.Journal(settings.home / "journal.jsonl")
     registry = Registry(settings.registry)
@@ -130,13 +136,15 @@ def _serve(settings: Settings) -> None:
     front = Front(settings, Invocations(endpoints), functions, images, Durable(moto, disk, record))
 
     sagemaker.honour_instance_types()
+    autoscaling.forget_policies_with_their_target()
+    alarms.refuse_what_is_not_evaluated()
     record.replay(moto)  # before anything is carried out: moto's bookkeeping alone
     disk.restore()
     mirror.watch()
     logs.honour_prefixes()
     bucket_policies.leave_out_conditions()
     ecr.install(settings, registry, store)
-    sagemaker.install(store, jobs, endpoints)
+    sagemaker.install(store, jobs, endpoints, pipelines)
     cloudformation.install(settings, store).resume()
     jobs.resume()
     server = transport.listen(front, settings, below.address)
@@ -149,10 +157,12 @@ def _serve(settings: Settings) -> None:
     settings.pid_file.write_text(f"{os.getpid()}\n")
     endpoints.resume()
     functions.resume()
+    pipelines.resume()
+    cloudwatch.start()
     log.info("localcloud answers at %s", settings.url)
     os.read(stopped, 1)
     # Still serving: containers that are being stopped may have something to save.
-    for part in (jobs, functions, endpoints):
+    for part in (cloudwatch, pipelines, jobs, functions, endpoints):  # first what would start others again
         part.shutdown()
     settings.pid_file.unlink(missing_ok=True)
 

@@ -85,8 +85,8 @@ class Aws:
 
     def image(self, name: str) -> str:
         """URI of an image by its name's end (``train``): set, or by digest as it was pushed last."""
-        registry = f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
-        return self.pushed(name) or f"{registry}/bintally-{name}:latest"
+        default = f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/bintally-{name}:latest"
+        return self.pushed(name) or default
 
     def pushed(self, name: str) -> str | None:
         """The same, but None for an image that is neither set nor pushed."""
@@ -108,7 +108,7 @@ class Aws:
 
     @property
     def bucket(self) -> str:
-        """The bucket's name, whether it exists or not."""
+        """The name of the bucket for everything of ours, which may not exist yet."""
         return self.settings.bucket or self.stack.get("Bucket") or f"sagemaker-{self.region}-{self.account}"
 
     def default_bucket(self) -> str:

@@ -5,11 +5,11 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from botocore.exceptions import ClientError
 from rich.console import Console
 
+from containers.common import deployment
 from containers.common.errors import ServiceError
-from services import artifacts, console, jobs
+from services import artifacts, console, functions, jobs
 from services.aws import Aws
 from services.settings import Settings
 
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--capture",
         type=int,
-        default=100,
+        default=deployment.CAPTURE_PERCENT,
         metavar="PERCENT",
         choices=range(0, 101),
         help="share of requests whose photograph and answer are kept in S3 (default 100; 0 for none)",
@@ -70,50 +70,20 @@ def main(arguments: Sequence[str] | None = None) -> dict:
 def create_configuration(aws: Aws, name: str, model: str, flags: argparse.Namespace) -> None:
     """A Model and an EndpointConfig of one name."""
     sagemaker, bucket = aws.client("sagemaker"), aws.default_bucket()
-    tags = [{"Key": "project", "Value": "bintally"}]
-    environment = {"BINTALLY_ALLOWED_BUCKETS": bucket}
-    accelerator = {}
-    if flags.accelerator:
-        environment["BINTALLY_ACCELERATOR"] = "eia"
-        accelerator["AcceleratorType"] = flags.accelerator
+    environment = {"BINTALLY_ACCELERATOR": "eia"} if flags.accelerator else {}
+    accelerator = {"AcceleratorType": flags.accelerator} if flags.accelerator else {}
     sagemaker.create_model(
-        ModelName=name,
-        ExecutionRoleArn=aws.role_for("endpoint"),
-        Tags=tags,
-        PrimaryContainer={
-            "Image": aws.image("serve"),
-            "ModelDataUrl": model,
-            "Environment": environment,
-        },
-    )
-    capture = (
-        {}
-        if flags.capture == 0
-        else {
-            "DataCaptureConfig": {
-                "EnableCapture": True,
-                "InitialSamplingPercentage": flags.capture,
-                "DestinationS3Uri": f"s3://{bucket}/{aws.settings.prefix}/capture",
-                "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
-                # Photographs are in neither list, so that SageMaker keeps their bytes, as base64.
-                "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
-            }
-        }
+        **deployment.model(name, aws.image("serve"), model, aws.role_for("endpoint"), bucket, **environment)
     )
     sagemaker.create_endpoint_config(
-        EndpointConfigName=name,
-        Tags=tags,
-        **capture,
-        ProductionVariants=[
-            {
-                "VariantName": "AllTraffic",
-                "ModelName": name,
-                "InitialVariantWeight": 1.0,
-                "InstanceType": aws.settings.serve_instance,
-                "InitialInstanceCount": flags.instances,
-                **accelerator,
-            }
-        ],
+        **deployment.configuration(
+            name,
+            aws.settings.serve_instance,
+            flags.instances,
+            f"s3://{bucket}/{aws.settings.prefix}/{deployment.CAPTURE}",
+            flags.capture,
+            **accelerator,
+        )
     )
 
 
@@ -125,15 +95,11 @@ def put_endpoint(aws: Aws, configuration: str) -> dict:
     sagemaker, name = aws.client("sagemaker"), aws.settings.endpoint
     names = {"EndpointName": name, "EndpointConfigName": configuration}
     if describe_endpoint(aws) is None:
-        sagemaker.create_endpoint(**names, Tags=[{"Key": "project", "Value": "bintally"}])
+        sagemaker.create_endpoint(**names, Tags=deployment.TAGS)
     else:
         sagemaker.update_endpoint(**names)
     with Console(stderr=True).status(f"waiting for endpoint {name}"):
-        while (document := describe_endpoint(aws))["EndpointStatus"] in (
-            "Creating",
-            "Updating",
-            "SystemUpdating",
-        ):
+        while (document := describe_endpoint(aws))["EndpointStatus"] in deployment.CHANGING:
             time.sleep(POLL)
     if document["EndpointStatus"] != "InService" or document["EndpointConfigName"] != configuration:
         raise ServiceError(
@@ -145,38 +111,18 @@ def put_endpoint(aws: Aws, configuration: str) -> dict:
 
 
 def describe_endpoint(aws: Aws) -> dict | None:
-    try:
-        return aws.client("sagemaker").describe_endpoint(EndpointName=aws.settings.endpoint)
-    except ClientError as error:
-        if "Could not find" in error.response["Error"]["Message"]:
-            return None
-        raise
+    return deployment.describe(aws.client("sagemaker"), aws.settings.endpoint)
 
 
 def put_function(aws: Aws) -> None:
-    """Create or update the Lambda function ``count``, and wait until it can be invoked."""
-    lambda_, name = aws.client("lambda"), aws.settings.function
-    settings = {
-        "FunctionName": name,
-        "Role": aws.role_for("count"),
-        "Timeout": 60,
-        "MemorySize": 512,
-        "ImageConfig": {"Command": ["containers.functions.count.app.handler"]},
-        "Environment": {"Variables": {"BINTALLY_ENDPOINT": aws.settings.endpoint}},
-    }
-    try:
-        lambda_.update_function_code(FunctionName=name, ImageUri=aws.image("function"))
-        lambda_.get_waiter("function_updated_v2").wait(FunctionName=name)
-        lambda_.update_function_configuration(**settings)
-        lambda_.get_waiter("function_updated_v2").wait(FunctionName=name)
-    except lambda_.exceptions.ResourceNotFoundException:
-        lambda_.create_function(
-            **settings,
-            PackageType="Image",
-            Code={"ImageUri": aws.image("function")},
-            Tags={"project": "bintally"},
-        )
-        lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
+    """Create or update the Lambda function ``count``."""
+    functions.put(
+        aws,
+        aws.settings.function,
+        "count",
+        "containers.functions.count.app.handler",
+        {"BINTALLY_ENDPOINT": aws.settings.endpoint},
+    )
 
 
 def delete(aws: Aws) -> dict:
@@ -190,7 +136,8 @@ def delete(aws: Aws) -> dict:
     pages = sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=settings.endpoint)
     names = [config["EndpointConfigName"] for page in pages for config in page["EndpointConfigs"]]
     for name in names:
-        if jobs.is_name(name, settings.endpoint):  # a name may only begin like that of another endpoint
+        # Made here or by the pipeline; a name may only begin like that of another endpoint.
+        if jobs.is_name(name, settings.endpoint) or deployment.is_promoted(name, settings.endpoint):
             sagemaker.delete_endpoint_config(EndpointConfigName=name)
             sagemaker.delete_model(ModelName=name)
     print(f"deleted   endpoint {settings.endpoint}")
