@@ -32,9 +32,11 @@ class Settings:
     explore_image: str = ""
     endpoint: str = "bintally"
     function: str = "bintally-count"
+    pipeline: str = "bintally"
     train_instance: str = "ml.m5.xlarge"
     explore_instance: str = "ml.m5.xlarge"
     evaluate_instance: str = "ml.m5.xlarge"
+    monitor_instance: str = "ml.m5.xlarge"
     serve_instance: str = "ml.m5.xlarge"
     local: Path = Path(".local")  # work files on this machine
     abid_bucket: str = "aft-vbi-pds"
