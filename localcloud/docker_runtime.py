@@ -15,6 +15,7 @@ from docker.models.containers import Container as EngineContainer
 from docker.types import EndpointConfig
 
 import docker
+from localcloud.process import cpu_seconds
 from localcloud.runtime import (
     FUNCTION,
     GRACE,
@@ -182,6 +183,9 @@ class Container:
             return sum(process.memory_info().rss for process in [main, *main.children(recursive=True)])
         except (psutil.Error, ValueError):
             return 0
+
+    def cpu_seconds(self) -> float:
+        return cpu_seconds(self.pid)
 
     def _follow(self) -> None:
         status = 137  # if it has been removed by force before anybody could ask

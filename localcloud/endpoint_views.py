@@ -1,5 +1,7 @@
 """An endpoint's document as DescribeEndpoint and ListEndpoints show it."""
 
+import time
+
 DESCRIBED = (
     "EndpointName",
     "EndpointArn",
@@ -9,6 +11,7 @@ DESCRIBED = (
     "CreationTime",
     "LastModifiedTime",
     "PendingDeploymentSummary",
+    "LastDeploymentConfig",
 )
 LISTED = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
 SORT_KEYS = {"Name": "EndpointName", "CreationTime": "CreationTime", "Status": "EndpointStatus"}
@@ -20,7 +23,7 @@ def description(document: dict) -> dict:
     answer = {key: document[key] for key in DESCRIBED if document.get(key) is not None}
     config = document["Deployment"]["Config"]
     if document["EndpointStatus"] not in ("Creating", "Failed"):
-        answer["ProductionVariants"] = [_variant(v, document) for v in config["ProductionVariants"]]
+        answer["ProductionVariants"] = _variants(document["Deployment"], document.get("Desired"))
     if capture := config.get("DataCaptureConfig"):
         enabled = capture.get("EnableCapture", True)
         answer["DataCaptureConfig"] = {
@@ -44,20 +47,48 @@ def listing(documents: list[dict], params: dict) -> dict:
     return answer if end >= len(found) else {**answer, "NextToken": str(end)}
 
 
-def _variant(variant: dict, document: dict) -> dict:
-    model = document["Deployment"]["Models"][variant["ModelName"]]
+def pending(deployment: dict, status: str, message: str) -> dict:
+    """PendingDeploymentSummary of an update that begins: what it brings, and how far it is."""
+    now = {"Status": status, "StatusMessage": message, "StartTime": time.time()}
+    config = deployment["Config"]
+    types = {v["VariantName"]: v.get("InstanceType") for v in config["ProductionVariants"]}
+    return {
+        "EndpointConfigName": config["EndpointConfigName"],
+        "StartTime": now["StartTime"],
+        "ProductionVariants": [
+            {**v, "InstanceType": types[v["VariantName"]], "VariantStatus": [now]}
+            for v in _variants(deployment, None)
+        ],
+    }
+
+
+def advanced(document: dict, status: str, message: str) -> dict:
+    """An endpoint's PendingDeploymentSummary, one stage further."""
+    pending = document["PendingDeploymentSummary"]
+    now = {"Status": status, "StatusMessage": message, "StartTime": time.time()}
+    variants = [{**v, "VariantStatus": [now]} for v in pending["ProductionVariants"]]
+    return {**pending, "ProductionVariants": variants}
+
+
+def _variants(deployment: dict, desired: dict | None) -> list[dict]:
+    """``desired``: the snapshot that the deployment is being scaled to, if it is."""
+    present = deployment["Config"]["ProductionVariants"]
+    aims = (desired or deployment)["Config"]["ProductionVariants"]
+    return [_variant(*pair, deployment) for pair in zip(present, aims, strict=True)]
+
+
+def _variant(variant: dict, desired: dict, deployment: dict) -> dict:
+    model = deployment["Models"][variant["ModelName"]]
     image = (model.get("PrimaryContainer") or model["Containers"][0])["Image"]
-    weight = variant.get("InitialVariantWeight", 1.0)
-    count = variant.get("InitialInstanceCount", 1)
     return {
         "VariantName": variant["VariantName"],
         "DeployedImages": [
-            {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": document["LastModifiedTime"]}
+            {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": deployment["Created"]}
         ],
-        "CurrentWeight": weight,
-        "DesiredWeight": weight,
-        "CurrentInstanceCount": count,
-        "DesiredInstanceCount": count,
+        "CurrentWeight": variant.get("InitialVariantWeight", 1.0),
+        "DesiredWeight": desired.get("InitialVariantWeight", 1.0),
+        "CurrentInstanceCount": variant.get("InitialInstanceCount", 1),
+        "DesiredInstanceCount": desired.get("InitialInstanceCount", 1),
     }
 
 

@@ -1,4 +1,4 @@
-"""All the instances of one deployment of an endpoint: started together, drained together."""
+"""All the instances of one deployment of an endpoint: started, scaled, drained together."""
 
 import io
 import itertools
@@ -8,13 +8,15 @@ import tarfile
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 from localcloud.capture import CaptureRule
 from localcloud.errors import unavailable, validation
+from localcloud.gate import Gate
 from localcloud.logs import follow
 from localcloud.objects import NoSuchObject, Objects, split
 from localcloud.runtime import OPT_ML, SERVE, Runtime, Spec
@@ -32,8 +34,18 @@ def log_group(endpoint: str) -> str:
     return f"/aws/sagemaker/Endpoints/{endpoint}"
 
 
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """A worker with its files, and the callable that ends the reading of its log."""
+
+    variant: Variant
+    worker: Worker
+    folder: Path  # with ``ml``, which the container sees as /opt/ml, and its log
+    unfollow: Callable[[], None]
+
+
 class Fleet:
-    """The workers of a deployment, by variant.
+    """The instances of a deployment, by variant.
 
     A request is bracketed by ``lease()``; ``drain()`` lets no new request in and waits for the rest.
     """
@@ -47,44 +59,48 @@ class Fleet:
         self._folder = settings.home / "endpoints" / endpoint / self._deployment
         self._runtime = runtime
         self._s3 = s3
-        self._workers: dict[str, list[Worker]] = {}
+        self._weights = {v.name: v.weight for v in self.variants}
+        # Tuples that are replaced, never changed: a request may be reading one.
+        self._instances: dict[str, tuple[Instance, ...]] = {v.name: () for v in self.variants}
+        self._number = {v.name: itertools.count() for v in self.variants}
         self._turn = {v.name: itertools.count() for v in self.variants}
-        self._unfollow = []
-        self._changed = threading.Condition()
-        self._in_flight = 0
-        self._draining = False
+        self._gate = Gate()
+        self._lock = threading.Lock()
         self._stopped = False
 
     def start(self) -> None:
         """Returns when every instance is ready; raises StartFailed, and then no process is left."""
-        instances = [(v, i, self._worker(v, i)) for v in self.variants for i in range(v.instances)]
-        with self._changed:
-            if self._stopped:
-                raise StartFailed("stopped while it was starting")
-            for variant, _, worker in instances:
-                self._workers.setdefault(variant.name, []).append(worker)
-        with ThreadPoolExecutor(len(instances)) as pool:
-            starts = [pool.submit(self._start, *instance) for instance in instances]
-        for (variant, _, _), start in zip(instances, starts, strict=True):
-            if error := start.exception():
-                self.halt()
-                if isinstance(error, StartFailed):
-                    raise StartFailed(f"Production variant {variant.name}: {error}") from error
-                raise error
+        self._launch([variant for variant in self.variants for _ in range(variant.instances)])
 
-    @contextmanager
-    def lease(self) -> Iterator[bool]:
+    def scale(self, counts: dict[str, int], weights: dict[str, float]) -> None:
+        """Bring variants to so many instances and such weights, without a lost request.
+
+        An instance is let in once it is ready, and stopped when it has answered what it was asked; raises
+        StartFailed, and then nothing has changed.
+        """
+        more = [v for v in self.variants for _ in range(counts.get(v.name, 0) - self.instances(v.name))]
+        self._launch(more)
+        self._weights = {**self._weights, **weights}
+        self._retire([i for name, count in counts.items() for i in self._instances[name][count:]])
+
+    def instances(self, variant: str) -> int:
+        """How many there are, ready or not."""
+        return len(self._instances[variant])
+
+    def cpu_seconds(self) -> Iterator[tuple[str, Instance, float]]:
+        """Variant, instance, and the time of the CPU that it has used."""
+        for name, instances in self._instances.items():
+            for instance in instances:
+                yield name, instance, instance.worker.cpu_seconds()
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests it is answering."""
+        return self._gate.inside
+
+    def lease(self) -> AbstractContextManager[bool]:
         """Holds the fleet for one request; False when it takes no more of them."""
-        with self._changed:
-            admitted = not self._draining
-            self._in_flight += admitted
-        try:
-            yield admitted
-        finally:
-            with self._changed:
-                self._in_flight -= admitted
-                if self._draining:
-                    self._changed.notify_all()
+        return self._gate.enter()
 
     def choose(self, target: str | None) -> tuple[str, Worker]:
         """A variant by weight, or ``target``, and the next ready one of its instances.
@@ -92,14 +108,13 @@ class Fleet:
         Raises AwsError: no such variant, or none of its instances was ready within READY_SECONDS.
         """
         name = target or self._weighted()
-        if name not in self._workers:
+        if name not in self._instances:
             raise validation(f"Variant {name} of endpoint {self.endpoint} not found.")
-        workers = self._workers[name]
         deadline = time.monotonic() + READY_SECONDS
         while True:
-            first = next(self._turn[name])
-            for offset in range(len(workers)):
-                worker = workers[(first + offset) % len(workers)]
+            instances, first = self._instances[name], next(self._turn[name])
+            for offset in range(len(instances)):
+                worker = instances[(first + offset) % len(instances)].worker
                 if worker.ready.is_set():
                     return name, worker
             if self._stopped or time.monotonic() > deadline:
@@ -108,9 +123,7 @@ class Fleet:
 
     def drain(self) -> None:
         """Let no new request in; returns when those in flight have been answered."""
-        with self._changed:
-            self._draining = True
-            self._changed.wait_for(lambda: self._in_flight == 0, DRAIN_SECONDS)
+        self._gate.drain(DRAIN_SECONDS)
 
     def stop(self) -> None:
         """End every process and remove what was unpacked; the logs stay."""
@@ -120,24 +133,54 @@ class Fleet:
 
     def halt(self) -> None:
         """End every process and leave the files, to be started from again."""
-        with self._changed:
-            self._stopped = self._draining = True
-            workers = [w for variant in self._workers.values() for w in variant]
-        if workers:
-            with ThreadPoolExecutor(len(workers)) as pool:
-                list(pool.map(lambda worker: worker.stop(STOP_SECONDS), workers))
-        while self._unfollow:
-            self._unfollow.pop()()
+        self._gate.close()
+        with self._lock:
+            self._stopped = True
+            instances = [i for variant in self._instances.values() for i in variant]
+        _end(instances)
+
+    def _launch(self, variants: list[Variant]) -> None:
+        """One more instance of each; when one of them does not start, none is kept."""
+        if not variants:
+            return
+        instances = [self._instance(variant) for variant in variants]
+        with self._lock:
+            if self._stopped:
+                raise StartFailed("stopped while it was starting")
+            for instance in instances:
+                self._instances[instance.variant.name] += (instance,)
+        with ThreadPoolExecutor(len(instances)) as pool:
+            starts = [pool.submit(self._start, instance) for instance in instances]
+        for instance, start in zip(instances, starts, strict=True):
+            if error := start.exception():
+                self._retire(instances)
+                if isinstance(error, StartFailed):
+                    raise StartFailed(f"Production variant {instance.variant.name}: {error}") from error
+                raise error
+
+    def _retire(self, instances: list[Instance]) -> None:
+        """Let no new request to them, wait for those that they have, stop them, remove what was unpacked."""
+        with self._lock:
+            for name, present in self._instances.items():
+                self._instances[name] = tuple(i for i in present if i not in instances)
+        for instance in instances:
+            instance.worker.gate.drain(DRAIN_SECONDS)
+        _end(instances)
+        for instance in instances:
+            shutil.rmtree(instance.folder / "ml", ignore_errors=True)
 
     def _weighted(self) -> str:
-        if len(self.variants) == 1:
+        if len(self._weights) == 1:
             return self.variants[0].name
-        return random.choices([v.name for v in self.variants], [v.weight for v in self.variants])[0]
+        weights = self._weights
+        return random.choices(list(weights), list(weights.values()))[0]
 
-    def _worker(self, variant: Variant, index: int) -> Worker:
-        folder = self._folder / f"{variant.name}-{index}"
+    def _instance(self, variant: Variant) -> Instance:
+        number = next(self._number[variant.name])
+        folder = self._folder / f"{variant.name}-{number}"
+        log = folder / "log"
         spec = Spec(
-            name=f"{self.endpoint}-{variant.name}-{index}",
+            name=f"{self.endpoint}-{variant.name}-{number}",
             image=variant.image,
             role=SERVE,
             environment={
@@ -146,18 +189,18 @@ class Fleet:
                 "SAGEMAKER_BASE_DIR": self._runtime.seen(folder / "ml", OPT_ML),
             },
             folder=folder / "ml",
-            log=folder / "log",
+            log=log,
             limits=variant.limits,
         )
-        return Worker(self._runtime, spec, variant.startup_seconds)
+        worker = Worker(self._runtime, spec, variant.startup_seconds)
+        stream = f"{variant.name}/i-{self._deployment}{number:x}"
+        return Instance(variant, worker, folder, follow(log_group(self.endpoint), stream, log))
 
-    def _start(self, variant: Variant, index: int, worker: Worker) -> None:
-        model = self._folder / f"{variant.name}-{index}" / "ml" / "model"
+    def _start(self, instance: Instance) -> None:
+        model = instance.folder / "ml" / "model"
         if not model.exists():
-            self._unpack(variant, model)
-        stream = f"{variant.name}/i-{self._deployment}{index:x}"
-        self._unfollow.append(follow(log_group(self.endpoint), stream, worker.log))
-        worker.start()
+            self._unpack(instance.variant, model)
+        instance.worker.start()
 
     def _unpack(self, variant: Variant, model: Path) -> None:
         part = model.with_name("model.part")  # a folder named "model" is a complete one
@@ -172,3 +215,13 @@ class Fleet:
             except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
                 raise StartFailed(f"the model data at {url} is not a usable model.tar.gz: {error}") from error
         part.rename(model)
+
+
+def _end(instances: Iterable[Instance]) -> None:
+    """Stop every process, all at once, and take in the rest of the logs."""
+    instances = list(instances)
+    if instances:
+        with ThreadPoolExecutor(len(instances)) as pool:
+            list(pool.map(lambda instance: instance.worker.stop(STOP_SECONDS), instances))
+    for instance in instances:
+        instance.unfollow()

@@ -54,6 +54,12 @@ class Functions:
         start_response(f"{status.value} {status.phrase}", list(headers.items()))
         return [body]
 
+    def start(self, identifier: str, event: dict) -> None:
+        """Invoke asynchronously, as other services do; raises AwsError where there is no such function."""
+        pool = self._pool(self._find(identifier, {}))
+        invocation = (str(uuid.uuid4()), _json(event), None)
+        threading.Thread(target=pool.invoke, args=invocation, name="event", daemon=True).start()
+
     def resume(self) -> None:
         """After a start-up: the logs are there again; processes start with the first invocation."""
         for log in sorted(self._settings.home.glob("functions/*/logs/*.log")):

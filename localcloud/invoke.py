@@ -3,7 +3,8 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from localcloud.endpoints import Endpoints
 from localcloud.errors import AwsError, unavailable
 from localcloud.fleet import READY_SECONDS, Fleet, log_group
 from localcloud.settings import ACCOUNT, REGION
+from localcloud.workers import Worker
 
 MOST_BYTES = 25 * 1024 * 1024  # of one request
 ANSWER_SECONDS = 60  # within which a container must answer
@@ -39,6 +41,17 @@ TIMED_OUT = (
 BROKEN_OFF = "The container closed the connection without an answer."
 
 Headers = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a container answered. ``status`` 0: nothing, and ``body`` says why."""
+
+    variant: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
 
 
 class ModelError(AwsError):
@@ -81,6 +94,7 @@ class Invocations:
         return [body]
 
     def _invoke(self, environ: dict, event_id: str) -> tuple[Headers, bytes]:
+        arrived = time.monotonic()
         name = endpoint_name(environ)
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if length > MOST_BYTES:
@@ -94,15 +108,18 @@ class Invocations:
             fleet = self._endpoints.fleet(name)
             with fleet.lease() as admitted:
                 if admitted:  # else it has just been replaced: ask for its successor
-                    return self._exchange(fleet, environ, body, event_id)
+                    return self._exchange(fleet, environ, body, event_id, arrived)
 
-    def _exchange(self, fleet: Fleet, environ: dict, body: bytes, event_id: str) -> tuple[Headers, bytes]:
-        variant, answer = self._post(fleet, environ, body)
+    def _exchange(
+        self, fleet: Fleet, environ: dict, body: bytes, event_id: str, arrived: float
+    ) -> tuple[Headers, bytes]:
+        answer = self._post(fleet, environ, body)
+        overhead = time.monotonic() - arrived - answer.seconds
+        self._endpoints.metrics.record(fleet, answer.variant, answer.status, answer.seconds, overhead)
         if not 200 <= answer.status < 300:
-            message = answer.data.decode(errors="replace")
-            raise ModelError(fleet.endpoint, answer.status, message)
+            raise ModelError(fleet.endpoint, answer.status, answer.body.decode(errors="replace"))
         content_type = answer.headers.get("Content-Type", "application/octet-stream")
-        headers = [("Content-Type", content_type), ("x-Amzn-Invoked-Production-Variant", variant)]
+        headers = [("Content-Type", content_type), ("x-Amzn-Invoked-Production-Variant", answer.variant)]
         if attributes := answer.headers.get("X-Amzn-SageMaker-Custom-Attributes"):
             headers.append(("X-Amzn-SageMaker-Custom-Attributes", attributes))
         rule = fleet.capture
@@ -111,10 +128,10 @@ class Invocations:
                 Exchange(
                     rule=rule,
                     endpoint=fleet.endpoint,
-                    variant=variant,
+                    variant=answer.variant,
                     body=body,
                     content_type=environ.get("CONTENT_TYPE", ""),
-                    answer=answer.data,
+                    answer=answer.body,
                     answer_type=content_type,
                     event_id=event_id,
                     inference_id=environ.get(INFERENCE_ID),
@@ -122,24 +139,36 @@ class Invocations:
                     time=datetime.now(UTC),
                 )
             )
-        return headers, answer.data
+        return headers, answer.body
 
-    def _post(self, fleet: Fleet, environ: dict, body: bytes) -> tuple[str, urllib3.BaseHTTPResponse]:
-        """Raises ModelError for a container that answers too late or breaks off."""
+    def _post(self, fleet: Fleet, environ: dict, body: bytes) -> Answer:
         headers = {name: environ[key] for key, name in FORWARDED.items() if environ.get(key)}
         deadline = time.monotonic() + READY_SECONDS
         while True:
             variant, worker = fleet.choose(environ.get(TARGET_VARIANT))
-            try:
-                return variant, worker.post("/invocations", body, headers, ANSWER_SECONDS)
-            except urllib3.exceptions.NewConnectionError as error:
-                if time.monotonic() > deadline:
-                    raise unavailable(f"Variant {variant} cannot be reached.") from error
-                time.sleep(0.05)  # it has died, and its supervisor is about to notice
-            except urllib3.exceptions.TimeoutError as error:
-                raise ModelError(fleet.endpoint, 0, TIMED_OUT) from error
-            except urllib3.exceptions.HTTPError as error:
-                raise ModelError(fleet.endpoint, 0, BROKEN_OFF) from error
+            with worker.gate.enter() as admitted:
+                if admitted:  # else it is being scaled in: ask for another
+                    try:
+                        return _ask(variant, worker, body, headers)
+                    except urllib3.exceptions.NewConnectionError as error:
+                        if time.monotonic() > deadline:
+                            raise unavailable(f"Variant {variant} cannot be reached.") from error
+                    time.sleep(0.05)  # it has died, and its supervisor is about to notice
+
+
+def _ask(variant: str, worker: Worker, body: bytes, headers: dict[str, str]) -> Answer:
+    """Raises NewConnectionError where nobody listens, so that nothing has been asked."""
+    asked = time.monotonic()
+    try:
+        response = worker.post("/invocations", body, headers, ANSWER_SECONDS)
+        status, headers, body = response.status, response.headers, response.data
+    except urllib3.exceptions.NewConnectionError:
+        raise
+    except urllib3.exceptions.TimeoutError:
+        status, headers, body = 0, {}, TIMED_OUT.encode()
+    except urllib3.exceptions.HTTPError:
+        status, headers, body = 0, {}, BROKEN_OFF.encode()
+    return Answer(variant, status, headers, body, time.monotonic() - asked)
 
 
 def is_invocation(path: str) -> bool:

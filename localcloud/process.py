@@ -139,6 +139,9 @@ class Container(subprocess.Popen):
     def end(self) -> None:
         self._bury([])
 
+    def cpu_seconds(self) -> float:
+        return cpu_seconds(self.pid)
+
     def memory(self) -> int:
         try:
             return psutil.Process(self.pid).memory_info().rss
@@ -167,6 +170,15 @@ def descendants(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, of its descendants, and of children that have ended."""
+    total = 0.0
+    for process in (pid, *(child.pid for child in descendants(pid))):
+        with contextlib.suppress(psutil.Error):
+            total += sum(psutil.Process(process).cpu_times()[:4])  # the third and fourth are children's
+    return total
 
 
 def _runs(pid: int) -> bool:

@@ -75,6 +75,9 @@ class Container(Protocol):
     def memory(self) -> int:
         """Resident bytes of all its processes; 0 once it has ended."""
 
+    def cpu_seconds(self) -> float:
+        """What all its processes have used of the CPU since they began; 0 once it has ended."""
+
 
 class Runtime(Protocol):
     """Raises OSError where a container cannot be started."""

@@ -102,6 +102,7 @@ def _endpoints(endpoints: Endpoints) -> dict[str, Operation]:
     return {
         "CreateEndpoint": then_kept(endpoints.create),
         "UpdateEndpoint": then_kept(endpoints.update),
+        "UpdateEndpointWeightsAndCapacities": lambda params, _: endpoints.scale(params),
         "DeleteEndpoint": then_kept(endpoints.delete),
         "DescribeEndpoint": lambda params, _: endpoints.describe(params.get("EndpointName", "")),
         "ListEndpoints": lambda params, _: endpoints.list(params),

@@ -12,7 +12,19 @@ from contextlib import nullcontext
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from localcloud import ecr, journal, logs, mirror, registry_front, runtime, sagemaker, transport
+from localcloud import (
+    alarms,
+    autoscaling,
+    ecr,
+    journal,
+    logs,
+    mirror,
+    registry_front,
+    runtime,
+    sagemaker,
+    transport,
+)
+from localcloud.cloudwatch import CloudWatch
 from localcloud.endpoints import Endpoints
 from localcloud.functions import Functions
 from localcloud.invoke import Invocations
@@ -112,6 +124,7 @@ def _serve(settings: Settings) -> None:
     jobs = Jobs(settings, below, store, objects)
     endpoints = Endpoints(settings, below, store, objects)
     functions = Functions(settings, below, store)
+    cloudwatch = CloudWatch(endpoints.publish_metrics, functions.start)
     moto = DomainDispatcherApplication(create_backend_app)
     record = journal.Journal(settings.home / "journal.jsonl")
     registry = Registry(settings.registry)
@@ -119,6 +132,8 @@ def _serve(settings: Settings) -> None:
     front = Front(settings, Invocations(endpoints), functions, images, Durable(moto, disk, record))
 
     sagemaker.honour_instance_types()
+    autoscaling.forget_policies_with_their_target()
+    alarms.refuse_what_is_not_evaluated()
     record.replay(moto)  # before anything is carried out: moto's bookkeeping alone
     disk.restore()
     mirror.watch()
@@ -136,10 +151,11 @@ def _serve(settings: Settings) -> None:
     settings.pid_file.write_text(f"{os.getpid()}\n")
     endpoints.resume()
     functions.resume()
+    cloudwatch.start()
     log.info("localcloud answers at %s", settings.url)
     os.read(stopped, 1)
     # Still serving: containers that are being stopped may have something to save.
-    for part in (jobs, functions, endpoints):
+    for part in (cloudwatch, jobs, functions, endpoints):
         part.shutdown()
     settings.pid_file.unlink(missing_ok=True)
 

@@ -79,17 +79,67 @@ def variants(deployment: dict, runtime: Runtime) -> list[Variant]:
     return found
 
 
-def refuse_deployment(params: dict) -> None:
-    """Raises AwsError for an UpdateEndpoint that asks for another rollout than all at once."""
-    if params.get("RetainAllVariantProperties"):
-        raise validation("localcloud does not provide RetainAllVariantProperties.")
-    deployment = params.get("DeploymentConfig") or {}
-    _refuse(deployment, {"RollingUpdatePolicy": "rolling updates"}, "DeploymentConfig")
-    if (deployment.get("AutoRollbackConfiguration") or {}).get("Alarms"):
-        raise validation("localcloud does not provide AutoRollbackConfiguration with alarms.")
-    routing = (deployment.get("BlueGreenUpdatePolicy") or {}).get("TrafficRoutingConfiguration") or {}
-    if (kind := routing.get("Type", "ALL_AT_ONCE")) != "ALL_AT_ONCE":
-        raise validation(f"localcloud does not provide {kind} traffic routing, only ALL_AT_ONCE.")
+def instances(deployment: dict) -> int:
+    """How many instances a snapshot asks for, of all variants."""
+    return sum(v.get("InitialInstanceCount", 1) for v in deployment["Config"]["ProductionVariants"])
+
+
+def refuse_renaming(current: dict, wanted: dict) -> None:
+    """Raises AwsError unless both snapshots have the same variants, which a DeploymentConfig needs.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+    """
+    before, after = ({v["VariantName"] for v in d["Config"]["ProductionVariants"]} for d in (current, wanted))
+    if before != after:
+        raise validation(
+            f"With a DeploymentConfig the variants must keep their names: {', '.join(sorted(before))}, "
+            f"not {', '.join(sorted(after))}."
+        )
+
+
+def rescaled(deployment: dict, desired: list[dict]) -> dict:
+    """The snapshot with the counts and weights of UpdateEndpointWeightsAndCapacities.
+
+    Raises AwsError for a variant that it does not have, and for what ``variants`` refuses.
+    """
+    wanted = {item["VariantName"]: item for item in desired}
+    present = [v["VariantName"] for v in deployment["Config"]["ProductionVariants"]]
+    if unknown := sorted(wanted.keys() - present):
+        raise validation(f"Variant {', '.join(unknown)} not found; the endpoint has {', '.join(present)}.")
+    for item in desired:
+        _refuse(item, {"ServerlessUpdateConfig": "serverless inference"}, f"variant {item['VariantName']}")
+        if item.get("DesiredInstanceCount") == 0:
+            raise validation("DesiredInstanceCount must be at least 1: delete the endpoint instead.")
+    return _changed(deployment, wanted)
+
+
+def retained(deployment: dict, current: dict, excluded: list[dict]) -> dict:
+    """A new snapshot with what RetainAllVariantProperties keeps of the ``current`` one."""
+    left_out = {item["VariantPropertyType"] for item in excluded}
+    members = {"DesiredInstanceCount": "InitialInstanceCount", "DesiredWeight": "InitialVariantWeight"}
+    kept = {
+        v["VariantName"]: {
+            desired: v[m] for desired, m in members.items() if desired not in left_out and m in v
+        }
+        for v in current["Config"]["ProductionVariants"]
+    }
+    deployment = _changed(deployment, kept)
+    capture = current["Config"].get("DataCaptureConfig")
+    if capture and "DataCaptureConfig" not in left_out:
+        deployment["Config"]["DataCaptureConfig"] = capture
+    return deployment
+
+
+def _changed(deployment: dict, wanted: dict[str, dict]) -> dict:
+    def change(variant: dict) -> dict:
+        item = wanted.get(variant["VariantName"], {})
+        count = item.get("DesiredInstanceCount", variant.get("InitialInstanceCount", 1))
+        weight = item.get("DesiredWeight", variant.get("InitialVariantWeight", 1.0))
+        return {**variant, "InitialInstanceCount": count, "InitialVariantWeight": weight}
+
+    config = deployment["Config"]
+    variants = [change(variant) for variant in config["ProductionVariants"]]
+    return {**deployment, "Config": {**config, "ProductionVariants": variants}}
 
 
 def _variant(variant: dict, models: dict[str, dict], runtime: Runtime) -> Variant:

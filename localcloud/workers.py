@@ -7,6 +7,7 @@ from pathlib import Path
 
 import urllib3
 
+from localcloud.gate import Gate
 from localcloud.runtime import Container, Runtime, Spec
 
 PING_SECONDS = 2  # how long SageMaker waits for one answer to /ping
@@ -20,11 +21,15 @@ class StartFailed(Exception):
 
 
 class Worker:
-    """``serve`` of one image. ``ready`` is set while it takes requests; when it dies it is started again."""
+    """``serve`` of one image. ``ready`` is set while it takes requests; when it dies it is started again.
+
+    A request is bracketed by ``gate.enter()``.
+    """
 
     def __init__(self, runtime: Runtime, spec: Spec, startup_seconds: float):
         self.log = spec.log
         self.ready = threading.Event()
+        self.gate = Gate()
         self._runtime = runtime
         self._spec = spec
         self._startup_seconds = startup_seconds
@@ -36,6 +41,10 @@ class Worker:
     @property
     def pid(self) -> int:
         return self._container.pid
+
+    def cpu_seconds(self) -> float:
+        """What its processes have used of the CPU; 0 before it has been started."""
+        return self._container.cpu_seconds() if self._container else 0.0
 
     def start(self) -> None:
         """Returns when the container is ready; raises StartFailed, and then nothing is left running."""

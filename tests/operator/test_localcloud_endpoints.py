@@ -35,7 +35,7 @@ SERVER = textwrap.dedent('''
 
     base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
     name = os.environ.get("NAME", "")
-    if os.environ.get("DIE"):
+    if os.environ.get("DIE") or os.path.exists(os.environ.get("DIE_IF", "")):
         sys.exit("RuntimeError: the model cannot be loaded")
 
     class Handler(BaseHTTPRequestHandler):
@@ -48,8 +48,9 @@ SERVER = textwrap.dedent('''
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             verb, _, value = self.headers.get("X-Amzn-SageMaker-Custom-Attributes", "").partition("=")
-            if verb == "status":
-                return self.answer(int(value), b'{"error": "as asked"}', "application/json")
+            if verb == "status" or os.environ.get("STATUS"):
+                status = int(os.environ.get("STATUS", value or "0"))
+                return self.answer(status, b'{"error": "as asked"}', "application/json")
             if verb == "sleep":
                 time.sleep(float(value))
             if verb == "exit":
@@ -456,7 +457,7 @@ def test_deletion_answers_what_is_in_flight_and_leaves_no_process(cloud):
         target=lambda: answers.append(cloud.invoke("doomed", CustomAttributes="sleep=0.5"))
     )
     thread.start()
-    until(lambda: cloud.endpoints.fleet("doomed")._in_flight)
+    until(lambda: cloud.endpoints.fleet("doomed").in_flight)
     cloud.endpoints.delete({"EndpointName": "doomed"})
     assert cloud.endpoints.describe("doomed")["EndpointStatus"] == "Deleting"
     thread.join()
