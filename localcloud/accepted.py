@@ -17,13 +17,16 @@ NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 Table = dict[str, object]
 
 
-def check(operation: str, params: dict, name_member: str, table: Table | None = None) -> None:
-    """Raise AwsError unless ``params`` is a valid request of SageMaker's ``operation``, in the table."""
+def check(operation: str, params: dict, name_member: str | None = None, table: Table | None = None) -> None:
+    """Raise AwsError unless ``params`` is a valid request of SageMaker's ``operation``, in the table.
+
+    ``name_member`` is the one that names what is created or asked for, if one does.
+    """
     shape = get_service_model("sagemaker").operation_model(operation).input_shape
     report = ParamValidator().validate(params, shape)
     if report.has_errors():
         raise validation("; ".join(report.generate_report().splitlines()))
-    if not NAME.fullmatch(params[name_member]):
+    if name_member and not NAME.fullmatch(params[name_member]):
         raise validation(
             f"1 validation error detected: Value '{params[name_member]}' at '{name_member}' failed to "
             f"satisfy constraint: Member must satisfy regular expression pattern: {NAME.pattern}"

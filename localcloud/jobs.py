@@ -37,6 +37,11 @@ class Jobs:
         self._running: dict[tuple[str, str], Run] = {}
         self._closed = False
 
+    def check(self, contract: type[Contract], params: dict) -> None:
+        """Raise AwsError for a request that ``create`` would refuse whatever runs and has run."""
+        contract.check(params, self._runtime)
+        self._image(contract(params, "", Path(), self._objects, self._runtime))
+
     def create(self, contract: type[Contract], params: dict, bookkeeping) -> dict:
         """``bookkeeping`` is called once the request is accepted and before anything runs."""
         contract.check(params, self._runtime)
@@ -89,6 +94,12 @@ class Jobs:
             raise validation("The request was rejected because the job has ended.")
         run.request_stop()
         return {}
+
+    def wait(self, contract: type[Contract], name: str) -> dict:
+        """The job's description once it has ended."""
+        if run := self._running.get((contract.kind, name)):
+            run.join()
+        return self.describe(contract, name)
 
     def list(self, contract: type[Contract], params: dict) -> dict:
         """With the filters, the sorting and the paging of ListTrainingJobs and ListProcessingJobs."""

@@ -17,7 +17,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 # Actions of the JSON and query protocols that change nothing, or nothing that is worth keeping.
 PASSING = re.compile(
     r"(BatchCheck|BatchGet|Check|Describe|Filter|Get|Head|List|Lookup|Query|Search|Simulate|Test|Validate)[A-Z]"
-    r"|PutLogEvents$|PutMetricData$|SetAlarmState$|AssumeRole"
+    r"|PutLogEvents$|PutMetricData$|SetAlarmState$|AssumeRole|(Start|Stop|Retry)PipelineExecution$"
 )
 HEADERS = ("CONTENT_TYPE", "HTTP_AUTHORIZATION", "HTTP_HOST")  # and X-Amz-*, which carries the action
 TARGET = "HTTP_X_AMZ_TARGET"

@@ -17,6 +17,7 @@ from localcloud.accepted import check
 from localcloud.endpoints import Endpoints
 from localcloud.errors import AwsError, validation
 from localcloud.jobs import Jobs
+from localcloud.pipelines import Pipelines
 from localcloud.processing import ProcessingContract
 from localcloud.settings import ACCOUNT, REGION
 from localcloud.store import Store
@@ -26,12 +27,13 @@ Bookkeeping = Callable[[], None]
 Operation = Callable[[dict, Bookkeeping], dict]
 
 
-def install(store: Store, jobs: Jobs, endpoints: Endpoints) -> None:
+def install(store: Store, jobs: Jobs, endpoints: Endpoints, pipelines: Pipelines) -> None:
     """Replace moto's operations. Until then moto answers alone, and nothing is carried out."""
     operations = {
         **_jobs(jobs, TrainingContract, "TrainingJob"),
         **_jobs(jobs, ProcessingContract, "ProcessingJob"),
         **_endpoints(endpoints),
+        **pipelines.operations(),
         **_documents(store, "Model", "model", "model", _no_check),
         **_documents(
             store, "EndpointConfig", "endpoint-config", "endpoint configuration",

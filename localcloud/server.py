@@ -30,6 +30,7 @@ from localcloud.functions import Functions
 from localcloud.invoke import Invocations
 from localcloud.jobs import Jobs
 from localcloud.objects import Objects
+from localcloud.pipelines import Pipelines
 from localcloud.registry import Registry
 from localcloud.settings import HEALTH, Settings
 from localcloud.store import Store
@@ -125,6 +126,7 @@ def _serve(settings: Settings) -> None:
     endpoints = Endpoints(settings, below, store, objects)
     functions = Functions(settings, below, store)
     cloudwatch = CloudWatch(endpoints.publish_metrics, functions.start)
+    pipelines = Pipelines(settings, store, jobs, objects)
     moto = DomainDispatcherApplication(create_backend_app)
     record = journal.Journal(settings.home / "journal.jsonl")
     registry = Registry(settings.registry)
@@ -139,7 +141,7 @@ def _serve(settings: Settings) -> None:
     mirror.watch()
     logs.honour_prefixes()
     ecr.install(settings, registry, store)
-    sagemaker.install(store, jobs, endpoints)
+    sagemaker.install(store, jobs, endpoints, pipelines)
     jobs.resume()
     server = transport.listen(front, settings, below.address)
 
@@ -151,11 +153,12 @@ def _serve(settings: Settings) -> None:
     settings.pid_file.write_text(f"{os.getpid()}\n")
     endpoints.resume()
     functions.resume()
+    pipelines.resume()
     cloudwatch.start()
     log.info("localcloud answers at %s", settings.url)
     os.read(stopped, 1)
     # Still serving: containers that are being stopped may have something to save.
-    for part in (cloudwatch, jobs, functions, endpoints):
+    for part in (pipelines, cloudwatch, jobs, functions, endpoints):  # first what would start others again
         part.shutdown()
     settings.pid_file.unlink(missing_ok=True)
 

@@ -7,7 +7,9 @@ from rich.table import Table
 from localcloud.settings import Settings
 
 SHOWN = 8  # of each kind, the newest
-COLOURS = {"Completed": "green", "InService": "green", "Active": "green", "Failed": "red"}
+COLOURS = {
+    "Completed": "green", "Succeeded": "green", "InService": "green", "Active": "green", "Failed": "red",
+}  # fmt: skip
 
 
 def show(settings: Settings, health: dict) -> None:
@@ -30,6 +32,7 @@ def show(settings: Settings, health: dict) -> None:
             "ProcessingJob",
             sagemaker.list_processing_jobs(**newest)["ProcessingJobSummaries"],
         ),
+        *_executions(sagemaker),
         *_rows("endpoint", "Endpoint", sagemaker.list_endpoints(**newest)["Endpoints"]),
         *(
             ("function", function["FunctionName"], function.get("State", "Active"))
@@ -50,3 +53,23 @@ def show(settings: Settings, health: dict) -> None:
 
 def _rows(what: str, noun: str, summaries: list[dict]) -> list[tuple[str, str, str]]:
     return [(what, summary[f"{noun}Name"], summary[f"{noun}Status"]) for summary in summaries]
+
+
+def _executions(sagemaker) -> list[tuple[str, str, str]]:
+    newest = {"SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": SHOWN}
+    found = [
+        (execution["StartTime"], pipeline["PipelineName"], execution)
+        for pipeline in sagemaker.list_pipelines(**newest)["PipelineSummaries"]
+        for execution in sagemaker.list_pipeline_executions(PipelineName=pipeline["PipelineName"], **newest)[
+            "PipelineExecutionSummaries"
+        ]
+    ]
+    found.sort(key=lambda entry: entry[0], reverse=True)
+    return [
+        (
+            "pipeline execution",
+            f"{name}/{execution['PipelineExecutionArn'].rpartition('/')[2]}",
+            execution["PipelineExecutionStatus"],
+        )
+        for _, name, execution in found[:SHOWN]
+    ]
