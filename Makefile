@@ -29,7 +29,7 @@ SERVICE = @$(AIM) $(PYTHON) -m services
 
 .DEFAULT_GOAL := help
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
-.PHONY: help prerequisites install demo test test-images build lint up down status env push data explore train bootstrap teardown cost evaluate reproduce release export report model deploy undeploy predict clean install lock
+.PHONY: help prerequisites install demo test test-images build lint up down status env push data explore train bootstrap teardown cost evaluate reproduce release export report model deploy undeploy predict monitor clean install lock
 
 help:  ## list the verbs
 	@printf 'BinTally: counts the objects in a photograph of a bin. Verbs:\n\n'
@@ -141,8 +141,11 @@ predict: install $(UP)  ## ask about a photograph (IMAGE=bin.jpg EXPECTED=3)
 	$(if $(IMAGE),,$(error IMAGE is missing: make predict IMAGE=bin.jpg EXPECTED=3))
 	$(SERVICE).predict $(IMAGE) $(if $(EXPECTED),--expected $(EXPECTED)) $(AWS_FLAG) $(ARGS)
 
+monitor: install $(UP)  ## what the endpoint saw and answered: a page, metrics, alarms (ARGS="--retrain")
+	$(SERVICE).monitor $(AWS_FLAG) $(ARGS)
+
 clean: down  ## stop localcloud and delete everything it keeps, but not the environments
-	@cd .local && rm -rf cloud data demo evaluations explorations export model recipe.json report.html
+	@cd .local && rm -rf cloud data demo evaluations explorations export model monitor recipe.json report.html
 
 # --- virtual environments: one for the operator, one for each image of the process runtime ---
 

@@ -37,7 +37,7 @@ STARTED = (
     Started("deploy", "endpoint, 1 to 3 ×", "serve_instance", "make undeploy"),
     Started("pipeline", "training job, then", "train_instance", "it ends"),
     Started("", "2 processing jobs", "evaluate_instance", "each ends"),
-    Started("monitor", "processing job", "evaluate_instance", "it ends"),
+    Started("monitor", "processing job", "monitor_instance", "it ends (≤ 1 h)"),
 )
 OTHERWISE = (
     ("bootstrap", "nothing by the hour: storage in S3 and ECR, logs, four alarms"),

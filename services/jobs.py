@@ -16,6 +16,7 @@ from services.aws import Aws
 TRAINING = "bintally-train"  # what our training jobs' names begin with
 EVALUATION = "bintally-evaluate"
 EXPLORATION = "bintally-explore"
+MONITORING = "bintally-monitor"
 POLL = 1.0  # seconds between questions; SageMaker itself changes a status no faster
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"

@@ -39,6 +39,7 @@ class Settings:
     train_instance: str = "ml.m5.xlarge"
     explore_instance: str = "ml.m5.xlarge"
     evaluate_instance: str = "ml.m5.xlarge"
+    monitor_instance: str = "ml.m5.xlarge"
     serve_instance: str = "ml.m5.xlarge"
     local: Path = Path(".local")  # work files on this machine
     abid_bucket: str = "aft-vbi-pds"

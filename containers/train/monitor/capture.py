@@ -1,0 +1,97 @@
+"""All of a span's captured records, read by several processes: sums of each window, and a sample measured."""
+
+import io
+import os
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import orjson
+
+from containers.common import photograph
+from containers.common.parallel import in_processes
+from containers.train.monitor import feedback, storage
+from containers.train.monitor.appearance import Appearance, measure
+from containers.train.monitor.reading import Reference, Span, Summary, read
+
+BATCH_BYTES = 8 << 20  # objects that a process fetches together; a larger one is streamed alone
+BATCH_PHOTOGRAPHS = 32
+WORKERS = len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every process is told."""
+
+    bucket: str
+    span: Span
+    sample: int  # photographs of a window
+    truths: Path | None  # a file of Feedback
+
+
+def summarise(found: Sequence[storage.Found], task: Task) -> Summary:
+    """The sums of all records in these objects."""
+    total = Summary()
+    for part in in_processes(partial(_read, task), list(_batches(found)), WORKERS, chunk=1):
+        total.add(part, task.sample)
+    return total
+
+
+def look(bucket: str, sample: Sequence[Reference], rule: list[dict]) -> list[Appearance | None]:
+    """Each photograph of a sample, in order; None where the record holds none that can be decoded.
+
+    rule: the card's resize rule, so that they are measured as the network sees them.
+    """
+    batches = [sample[i : i + BATCH_PHOTOGRAPHS] for i in range(0, len(sample), BATCH_PHOTOGRAPHS)]
+    work = partial(_look, bucket, rule)
+    return [seen for some in in_processes(work, batches, WORKERS, chunk=1) for seen in some]
+
+
+def _batches(found: Sequence[storage.Found]) -> Iterator[list[storage.Found]]:
+    batch, size = [], 0
+    for item in found:
+        if batch and size + item.size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += item.size
+    if batch:
+        yield batch
+
+
+def _read(task: Task, batch: list[storage.Found]) -> Summary:
+    truth = task.truths and feedback.truth(task.truths)
+    total = Summary()
+
+    def summed(lines, item: storage.Found) -> None:
+        total.add(read(lines, item.key, item.variant, task.span, task.sample, truth), task.sample)
+
+    if len(batch) == 1:
+        summed(storage.lines(task.bucket, batch[0].key), batch[0])
+        return total
+    with ThreadPoolExecutor(storage.THREADS) as pool:  # small objects: what takes time is asking for them
+        bodies = pool.map(lambda item: storage.part(task.bucket, item.key, 0, item.size), batch)
+        for item, body in zip(batch, bodies, strict=True):
+            summed(io.BytesIO(body), item)
+    return total
+
+
+def _look(bucket: str, rule: list[dict], sample: Sequence[Reference]) -> list[Appearance | None]:
+    with ThreadPoolExecutor(storage.THREADS) as pool:
+        lines = pool.map(lambda at: storage.part(bucket, at.key, at.offset, at.length), sample)
+        return [_measured(line, rule) for line in lines]
+
+
+def _measured(line: bytes, rule: list[dict]) -> Appearance | None:
+    try:
+        sent = orjson.loads(line)["captureData"]["endpointInput"]
+        data = sent["data"]
+        if sent["encoding"] != "BASE64":
+            data = orjson.loads(data)["image"]  # JSON may name a photograph in S3 instead
+        image = photograph.decode(b64decode(data))
+    except (KeyError, TypeError, ValueError, photograph.PhotographError):
+        return None
+    return measure(photograph.resize(image, rule), image.size)

@@ -1,0 +1,245 @@
+"""Reads what the endpoint captured: a page, metrics and alarms: python -m services.monitor --since 7d"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rich.table import Table
+
+from containers.common.duration import Seconds
+from containers.common.errors import ServiceError, SettingsError
+from services import alarms, console, jobs, retraining
+from services.alarms import Thresholds
+from services.aws import Aws
+from services.deploy import describe_endpoint
+from services.settings import Settings
+
+FILES = ("monitor.json", "monitor.html")
+MOST_WINDOWS = 1000  # of one page
+SETTLING = 180  # seconds that CloudWatch may take to see a new sample; it evaluates once a minute
+
+
+@dataclass(frozen=True)
+class Question:
+    """The time that is asked about; seconds since 1970, whole windows."""
+
+    since: int
+    until: int
+    window: int
+    recent: int
+
+    @classmethod
+    def parse(cls, flags: argparse.Namespace) -> "Question":
+        """Raises SettingsError for what is no time, and for windows that do not fit."""
+        now = int(time.time())
+        window, recent = (_duration(name, getattr(flags, name)) for name in ("window", "recent"))
+        if window % 60 or recent % window:
+            raise SettingsError("--window must be whole minutes, and --recent whole windows")
+        since, until = (_time(name, getattr(flags, name), now) for name in ("since", "until"))
+        since, until = since - since % window, until + -until % window
+        if not since < until:
+            raise SettingsError(f"--since {flags.since} is not before --until {flags.until}")
+        if (until - since) // window > MOST_WINDOWS:
+            raise SettingsError(
+                f"{(until - since) // window:,} windows, and a page shows {MOST_WINDOWS:,}: "
+                "choose a longer --window or a later --since"
+            )
+        return cls(since, until, window, recent)
+
+
+def parser() -> argparse.ArgumentParser:
+    usual = Thresholds()
+    p = argparse.ArgumentParser(prog="python -m services.monitor", description=__doc__.split(":")[0])
+    p.add_argument("--endpoint", help="name of the endpoint")
+    p.add_argument("--since", default="7d", metavar="TIME", help="2026-07-01T12:00, or 7d ago (default)")
+    p.add_argument("--until", default="now", metavar="TIME", help="the same (default: now)")
+    p.add_argument("--window", default="1h", help="what one point of a picture stands for (default: 1h)")
+    p.add_argument("--recent", default="24h", help="what metrics and alarms are about (default: 24h)")
+    p.add_argument("--sample", type=int, default=200, help="photographs measured of each window (200)")
+    p.add_argument("--feedback", metavar="S3", help="folder of *.jsonl with event_id and count")
+    p.add_argument("--mismatch", type=float, default=usual.mismatch, help="alarm above this share (0.2)")
+    p.add_argument("--confidence-drop", type=float, default=usual.confidence_drop, help="alarm (0.05)")
+    p.add_argument("--drift", type=float, default=usual.drift, help="alarm above this index (0.25)")
+    p.add_argument("--accuracy-drop", type=float, default=usual.accuracy_drop, help="alarm (0.05)")
+    p.add_argument("--quiet-hours", type=int, default=usual.quiet_hours, help="alarm without requests (1)")
+    p.add_argument("--no-alarms", action="store_true", help="neither publish metrics nor put alarms")
+    p.add_argument("--retrain", action="store_true", help="start the pipeline when the model has aged")
+    p.add_argument("--monitor-instance", metavar="TYPE", help="instance type")
+    p.add_argument("--train-image", metavar="URI", help="the image that reads, which is the training image")
+    console.add_aws_flag(p)
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> dict:
+    """Returns ``monitor.json``."""
+    flags = parser().parse_args(arguments)
+    if flags.retrain and flags.no_alarms:
+        raise SettingsError("--retrain goes by the alarms: leave --no-alarms out")
+    question = Question.parse(flags)
+    settings = Settings.load(flags)
+    aws = Aws(settings)
+    console.target(aws, flags.aws)
+    endpoint = describe_endpoint(aws)
+    if endpoint is None or not endpoint.get("ProductionVariants"):
+        raise ServiceError(f"no endpoint {settings.endpoint} that serves: run 'make deploy' first")
+    variants = [variant["VariantName"] for variant in endpoint["ProductionVariants"]]
+    job = jobs.name(jobs.MONITORING)
+    bucket = f"s3://{aws.default_bucket()}/{settings.prefix}"
+    output = f"{bucket}/monitor/{job}"
+    capture = endpoint.get("DataCaptureConfig", {}).get("DestinationS3Uri") or f"{bucket}/capture"
+    feedback = flags.feedback or f"{bucket}/feedback/{settings.endpoint}"
+    reading = [
+        "--endpoint", settings.endpoint,
+        "--variants", *variants,
+        "--capture", f"{capture}/{settings.endpoint}",
+        "--feedback", feedback,
+        "--since", _iso(question.since),
+        "--until", _iso(question.until),
+        "--window", str(question.window),
+        "--recent", str(question.recent),
+        "--sample", str(flags.sample),
+    ]  # fmt: skip
+    aws.client("sagemaker").create_processing_job(
+        **request(aws, job, live_model(aws, endpoint), output, reading)
+    )
+    print(f"processing job  {job}\nendpoint        {settings.endpoint}\ncaptured in     {capture}")
+    jobs.wait_for_processing(aws, job)
+    folder = settings.local / "monitor" / job
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in FILES:
+        aws.download(f"{output}/{file}", folder / file)
+    document = json.loads((folder / "monitor.json").read_text())
+    thresholds = Thresholds(
+        flags.mismatch, flags.confidence_drop, flags.drift, flags.accuracy_drop, flags.quiet_hours
+    )
+    live = document["live"]
+    watching = alarms.wanted(thresholds, live["baseline"], live["accuracy"])
+    if not flags.no_alarms:
+        alarms.put(aws, settings.endpoint, watching)
+        alarms.put_no_traffic(aws, settings.endpoint, variants[0], thresholds.quiet_hours)
+        alarms.publish(aws, settings.endpoint, document["metrics"])
+    report(document, watching)
+    print(f"the page        {folder / 'monitor.html'}")
+    if flags.retrain:
+        retraining.retrain(aws, settled(aws, settings.endpoint, watching, document["metrics"]))
+    return document
+
+
+def request(aws: Aws, job: str, model: str, output: str, reading: list[str]) -> dict:
+    """CreateProcessingJob's parameters. The job reads captured records from S3 itself."""
+    return {
+        "ProcessingJobName": job,
+        "RoleArn": aws.role_for("monitor"),
+        "AppSpecification": {
+            "ImageUri": aws.image("train"),
+            "ContainerEntrypoint": ["python", "-m", "containers.train.monitor"],
+            "ContainerArguments": reading,
+        },
+        "ProcessingInputs": [jobs.processing_input("model", model)],
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": "monitor",
+                    "S3Output": {
+                        "S3Uri": output,
+                        "LocalPath": "/opt/ml/processing/monitor",
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+            ]
+        },
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceCount": 1,
+                "InstanceType": aws.settings.monitor_instance,
+                "VolumeSizeInGB": 30,
+            }
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+        "Tags": [{"Key": "project", "Value": "bintally"}],
+    }
+
+
+def live_model(aws: Aws, endpoint: Mapping) -> str:
+    """S3 address of the artifact behind the endpoint's first variant: ours have one."""
+    sagemaker = aws.client("sagemaker")
+    configuration = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+    name = configuration["ProductionVariants"][0]["ModelName"]
+    return sagemaker.describe_model(ModelName=name)["PrimaryContainer"]["ModelDataUrl"]
+
+
+def settled(
+    aws: Aws, endpoint: str, watching: Sequence[alarms.Alarm], metrics: Mapping[str, float]
+) -> dict[str, dict]:
+    """The states of the alarms, once CloudWatch has seen this reading, or has had ``SETTLING`` seconds."""
+    expected = {
+        alarm.kind: alarm.crossed(metrics[alarm.metric]) for alarm in watching if alarm.metric in metrics
+    }
+    deadline = time.monotonic() + SETTLING
+    while True:
+        states = alarms.states(aws, endpoint)
+        behind = [k for k, fires in expected.items() if (states[k]["StateValue"] == "ALARM") != fires]
+        if not behind or time.monotonic() > deadline:
+            break
+        time.sleep(jobs.POLL)
+    if behind:
+        print(f"CloudWatch has not evaluated {', '.join(behind)} within {SETTLING} s; its word counts")
+    return states
+
+
+def report(document: Mapping, watching: Sequence[alarms.Alarm]) -> None:
+    """The numbers that the alarms watch, and which of them are over their bounds."""
+    recent, records = document["recent"], document["records"]
+    table = Table(title=f"{recent['records']:,} of {records['read']:,} requests read are recent")
+    table.add_column("metric")
+    for column in ("value", "alarm"):
+        table.add_column(column, justify="right")
+    bounds = {alarm.metric: alarm for alarm in watching}
+    for name, value in document["metrics"].items():
+        alarm = bounds.get(name)
+        bound = f"{'below' if alarm.below else 'above'} {alarm.bound:.3f}" if alarm else "–"
+        crossed = bool(alarm and alarm.crossed(value))
+        shown = f"{value:,.0f}" if name == "CapturedRequests" else f"{value:.3f}"
+        table.add_row(name, shown, bound, style="bold red" if crossed else None)
+    console.out.print(table)
+    if unusable := sum(records["unusable"].values()):
+        print(f"unusable        {unusable:,} records; the page says why")
+    if document["feedback"]["unknown"]:
+        print(f"feedback        {document['feedback']['unknown']:,} counts name events that were not read")
+    if document["live"]["baseline"] is None:
+        print("no baseline     in the model's card: drift and confidence have no alarm until one is trained")
+
+
+def _duration(name: str, text: str) -> int:
+    try:
+        return int(Seconds.parse(text).value)
+    except ValueError as error:
+        raise SettingsError(f"--{name}: {error}") from None
+
+
+def _time(name: str, text: str, now: int) -> int:
+    """``now``, a duration ago, or ISO 8601, in UTC where it names no zone."""
+    if text == "now":
+        return now
+    try:
+        return now - int(Seconds.parse(text).value)
+    except ValueError:
+        pass
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(
+            f"--{name}: {text!r} is neither a time, such as 2026-07-01T12:00, nor 7d"
+        ) from None
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+if __name__ == "__main__":
+    raise SystemExit(console.run(main))
