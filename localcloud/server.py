@@ -137,7 +137,7 @@ def _serve(settings: Settings) -> None:
 
     sagemaker.honour_instance_types()
     autoscaling.forget_policies_with_their_target()
-    alarms.refuse_what_is_not_evaluated()
+    alarms.honour_alarms()
     record.replay(moto)  # before anything is carried out: moto's bookkeeping alone
     disk.restore()
     mirror.watch()

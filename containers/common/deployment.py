@@ -12,6 +12,7 @@ TAGS = [{"Key": "project", "Value": "bintally"}]
 VARIANT = "AllTraffic"
 CAPTURE = "capture"  # folder below the prefix of every key of ours in the bucket
 CAPTURE_PERCENT = 100  # of requests whose photograph and answer are kept, unless told
+CANARY_PERCENT = 10  # of the requests, that a new fleet answers at first, unless told
 LEVEL = 0.90  # one-sided confidence that a challenger is better, with which it is promoted
 CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 
@@ -79,15 +80,28 @@ def rollback_alarms(endpoint: str) -> list[str]:
     return [f"bintally-{endpoint}-{what}" for what in ("5xx", "latency")]
 
 
-def guarded(alarms: list[str], bake_seconds: int) -> dict:
-    """UpdateEndpoint's DeploymentConfig: all at once, and back to the fleet before on any of the alarms.
+def guarded(alarms: list[str], bake_seconds: int, canary_percent: int = CANARY_PERCENT) -> dict:
+    """UpdateEndpoint's DeploymentConfig: a canary, then all; back to the fleet before on any of the alarms.
 
-    bake_seconds: how long that fleet stays and the alarms are watched. Without alarms nothing is waited for.
+    bake_seconds: how long the alarms are watched after each of the two shifts of traffic. Without alarms
+    there is nothing to wait for, and all of the traffic is shifted at once; as with canary_percent 0.
     """
-    routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": bake_seconds if alarms else 0}
+    if not alarms:
+        routing, bake_seconds = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}, 0
+    elif canary_percent:
+        routing = {
+            "Type": "CANARY",
+            "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": canary_percent},
+            "WaitIntervalInSeconds": bake_seconds,
+        }
+    else:
+        routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": bake_seconds}
     rollback = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in alarms]}}
     return {
-        "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing},
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": routing,
+            "TerminationWaitInSeconds": bake_seconds,
+        },
         **(rollback if alarms else {}),
     }
 
