@@ -124,17 +124,13 @@ class Api:
     def validate_template(self, params: dict) -> dict:
         """Read and checked as far as that goes without parameters."""
         _refuse_others(params, {"TemplateBody"})
-        document = parse(params["TemplateBody"])
-        parameters = [
-            {
-                "ParameterKey": name,
-                "NoEcho": False,
-                **({"DefaultValue": str(p["Default"])} if "Default" in p else {}),
-                **({"Description": p["Description"]} if "Description" in p else {}),
-            }
-            for name, p in (document.get("Parameters") or {}).items()
-        ]
-        return {"Parameters": parameters, "Description": document.get("Description", "")}
+        return _summary(parse(params["TemplateBody"]))
+
+    def get_template_summary(self, params: dict) -> dict:
+        _refuse_others(params, {"TemplateBody", "StackName"})
+        document = parse(params.get("TemplateBody") or self.get_template(params)["TemplateBody"])
+        types = sorted({resource["Type"] for resource in document["Resources"].values()})
+        return {**_summary(document), "ResourceTypes": types}
 
     def create_change_set(self, params: dict) -> dict:
         _refuse_others(params, {*WANTED, "ChangeSetName", "ChangeSetType"})
@@ -142,11 +138,13 @@ class Api:
         if kind == "UPDATE":
             stack = self._stacks.find(name)
         elif kind == "CREATE":
-            stack = self._reviewed(name) or self._stacks.draft(name, params.get("Tags", []))
+            stack = self._stacks.drafted(name, params.get("Tags", []))
         else:
             raise invalid(f"localcloud cannot do ChangeSetType={kind}, only CREATE or UPDATE")
         body, given, tags, capabilities = _wanted(params, stack)
         template, desired = self._stacks.plan(stack, body, given, tags, capabilities)
+        if kind == "CREATE":
+            self._stacks.keep(stack)
         changes = self._stacks.changes(stack, desired)
         unchanged = kind == "UPDATE" and not changes and template.document == stack.get("Template")
         change_set_id = (
@@ -210,16 +208,6 @@ class Api:
                 return found
         raise AwsError("ChangeSetNotFound", f"ChangeSet [{name}] does not exist", 404)
 
-    def _reviewed(self, name: str) -> dict | None:
-        """The stack that an earlier change set has drafted. Raises AwsError for one with resources."""
-        try:
-            stack = self._stacks.find(name)
-        except AwsError:
-            return None
-        if stack["StackStatus"] != "REVIEW_IN_PROGRESS":
-            raise invalid(f"Stack [{name}] already exists and cannot be created again with the changeSet.")
-        return stack
-
     def _owner(self, physical: str) -> dict:
         for stack in self._stacks.all():
             if any(r["PhysicalResourceId"] == physical for r in stack["Resources"].values()):
@@ -239,7 +227,7 @@ def _answering(operation: Callable[[dict], dict]) -> Callable:
 
 def _refusing(name: str) -> Callable:
     def method(response: CloudFormationResponse):
-        raise NotImplementedError(f"cloudformation.{name}")
+        raise CloudFormationError("InvalidAction", f"localcloud cannot do {name}")
 
     return method
 
@@ -303,6 +291,21 @@ def _resources(stack: dict) -> list[dict]:
         _dated({**names, "LogicalResourceId": name, **resource})
         for name, resource in stack["Resources"].items()
     ]
+
+
+def _summary(document: dict) -> dict:
+    """What a template says of itself."""
+    parameters = [
+        {
+            "ParameterKey": name,
+            "ParameterType": p["Type"],
+            "NoEcho": False,
+            **({"DefaultValue": str(p["Default"])} if "Default" in p else {}),
+            **({"Description": p["Description"]} if "Description" in p else {}),
+        }
+        for name, p in (document.get("Parameters") or {}).items()
+    ]
+    return {"Parameters": parameters, "Description": document.get("Description", "")}
 
 
 def _dated(document: dict) -> dict:

@@ -5,7 +5,7 @@ reference"). Sections, functions and types of parameters that are not listed her
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 
 import yaml
@@ -97,7 +97,7 @@ class Template:
         results = [self._test(operand) for operand in operands]
         return {"Fn::Not": not results[0], "Fn::And": all(results), "Fn::Or": any(results)}[operator]
 
-    def _order(self, kept: dict) -> Iterator[str]:
+    def _order(self, kept: dict) -> list[str]:
         graph = {}
         for name, resource in kept.items():
             after = resource.get("DependsOn", [])
@@ -105,7 +105,7 @@ class Template:
             self._resolve(resource.get("Properties") or {}, self._recording(found, kept))
             graph[name] = found & kept.keys()
         try:
-            return TopologicalSorter(graph).static_order()
+            return list(TopologicalSorter(graph).static_order())
         except CycleError as error:
             names = ", ".join(error.args[1][1:])
             raise invalid(f"Circular dependency between resources: [{names}]") from None
@@ -169,6 +169,8 @@ def parse(body: str) -> dict:
         raise invalid("Template format error: At least one Resources member must be defined.")
     _only(document, SECTIONS, "the section")
     for name, resource in document["Resources"].items():
+        if not isinstance(resource, dict) or "Type" not in resource:
+            raise invalid(f"Template format error: resource {name} has no Type")
         _only(resource, MEMBERS, f"in resource {name}")
         for member in ("DeletionPolicy", "UpdateReplacePolicy"):
             if resource.get(member, "Delete") not in ("Delete", "Retain"):

@@ -56,10 +56,14 @@ class Stacks:
         found = (s for s in self.all() if s["StackName"] == name and s["StackStatus"] != "DELETE_COMPLETE")
         return next(found, None)
 
-    def draft(self, name: str, tags: list[dict]) -> dict:
-        """A stack without resources, as a change set of type CREATE makes it."""
+    def drafted(self, name: str, tags: list[dict]) -> dict:
+        """A stack without resources, not kept yet; raises AwsError where there is one that has some."""
+        if stack := self._living(name):
+            if stack["StackStatus"] != "REVIEW_IN_PROGRESS":
+                raise AwsError("AlreadyExistsException", f"Stack [{name}] already exists")
+            return stack
         stack_id = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{name}/{uuid.uuid4()}"
-        stack = {
+        return {
             "StackId": stack_id,
             "StackName": name,
             "TemplateBody": "",
@@ -70,20 +74,16 @@ class Stacks:
             "Outputs": [],
             "Events": [],
         }
-        return self._note(stack, "REVIEW_IN_PROGRESS", "User Initiated")
+
+    def keep(self, draft: dict) -> None:
+        """What a change set of type CREATE makes of a stack."""
+        if "StackStatus" not in draft:
+            self._note(draft, "REVIEW_IN_PROGRESS", "User Initiated")
 
     def create(self, name: str, body: str, given: dict, tags: list[dict], capabilities: list[str]) -> dict:
         with self._lock:
-            there = self._living(name)
-            if there and there["StackStatus"] != "REVIEW_IN_PROGRESS":
-                raise AwsError("AlreadyExistsException", f"Stack [{name}] already exists")
-            stack = there or self.draft(name, tags)
-            try:
-                planned = self.plan(stack, body, given, tags, capabilities)
-            except AwsError:
-                if not there:
-                    self._store.delete(KIND, stack["StackId"])
-                raise
+            stack = self.drafted(name, tags)
+            planned = self.plan(stack, body, given, tags, capabilities)
             return self._carry_out(stack, "CREATE", *planned, tags)
 
     def update(self, name: str, body: str, given: dict, tags: list[dict], capabilities: list[str]) -> dict:

@@ -3,10 +3,9 @@
 import ast
 import json
 from collections.abc import Iterator
-from functools import cache
 from contextlib import suppress
+from functools import cache
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 from botocore import xform_name
@@ -17,14 +16,9 @@ from cfnlint import api as cfnlint
 from localcloud.stack_template import Template
 from services.bootstrap import TEMPLATE
 from tests import ROOT
-from tests.operator.conftest import Cloud, service
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
-ECHO = """
-from awslambdaric.__main__ import main
-import sys
-sys.exit(main(["", "app.handler"]))
-"""
+IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/bintally-function:latest"
 # The actions that may be allowed on everything, and why.
 UNLIMITED = {
     "ecr:GetAuthorizationToken": "IAM knows no resource for it",
@@ -40,13 +34,13 @@ UNLIMITED = {
 
 
 @cache
-def resources() -> dict[str, dict]:
+def resources(image: str = IMAGE) -> dict[str, dict]:
     """Every resource of the template with its properties, functions among them."""
     pseudo = {
         "AWS::AccountId": ACCOUNT, "AWS::Region": REGION, "AWS::Partition": "aws",
         "AWS::StackName": "bintally", "AWS::StackId": "id", "AWS::URLSuffix": "amazonaws.com",
     }  # fmt: skip
-    template = Template(TEMPLATE.read_text(), {"FunctionImage": image()}, pseudo)
+    template = Template(TEMPLATE.read_text(), {"FunctionImage": image}, pseudo)
     found: dict[str, dict] = {}
     for name, resource in template.resources.items():
         found[name] = {"Type": resource["Type"], **template.properties(name, lambda n, a: made(found[n], a))}
@@ -67,10 +61,6 @@ def made(resource: dict, attribute: str | None) -> str:
         "Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{}}",
     }[kind].format(resource[field])
     return arn if attribute == "Arn" or kind == "IAM::ManagedPolicy" else resource[field]
-
-
-def image() -> str:
-    return f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/bintally-function:latest"
 
 
 def policies() -> Iterator[tuple[str, dict]]:
@@ -119,7 +109,9 @@ def test_every_action_is_known_and_limited_to_ours():
                 assert action in UNLIMITED, f"{action} is allowed on everything"
                 by_condition = "namespace" in json.dumps(statement.get("Condition", {}))
                 assert (
-                    not known_actions()[action.lower()] or by_condition or action == "cloudwatch:GetMetricData"
+                    not known_actions()[action.lower()]
+                    or by_condition
+                    or action == "cloudwatch:GetMetricData"
                 )
         for resource in set(listed(statement["Resource"])) - {"*"}:
             assert f":{ACCOUNT}:" in resource or resource.startswith(f"arn:aws:s3:::bintally-{ACCOUNT}")
