@@ -334,7 +334,7 @@ def test_plain_mistakes_end_with_one_clear_line(cloud, arguments, said):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--since", "soon"], "--since: 'soon' is neither a time"),
+        (["--since", "soon"], "--since: 'soon' is no time"),
         (["--window", "90s"], "whole minutes"),
         (["--recent", "90m"], "whole windows"),
         (["--since", "1h", "--until", "2h"], "is not before"),
