@@ -22,8 +22,8 @@ class Thresholds:
     """
 
     mismatch: float = 0.2
-    confidence_drop: float = 0.05
     drift: float = 0.25
+    confidence_drop: float = 0.05
     accuracy_drop: float = 0.05
     quiet_hours: int = 1
 

@@ -4,50 +4,20 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.table import Table
 
-from containers.common.duration import Seconds
 from containers.common.errors import ServiceError, SettingsError
 from services import alarms, console, jobs, retraining
 from services.alarms import Thresholds
 from services.aws import Aws
 from services.deploy import describe_endpoint
 from services.settings import Settings
+from services.windows import Windows
 
 FILES = ("monitor.json", "monitor.html")
-MOST_WINDOWS = 1000  # of one page
 SETTLING = 180  # seconds that CloudWatch may take to see a new sample; it evaluates once a minute
-
-
-@dataclass(frozen=True)
-class Question:
-    """The time that is asked about; seconds since 1970, whole windows."""
-
-    since: int
-    until: int
-    window: int
-    recent: int
-
-    @classmethod
-    def parse(cls, flags: argparse.Namespace) -> "Question":
-        """Raises SettingsError for what is no time, and for windows that do not fit."""
-        now = int(time.time())
-        window, recent = (_duration(name, getattr(flags, name)) for name in ("window", "recent"))
-        if window % 60 or recent % window:
-            raise SettingsError("--window must be whole minutes, and --recent whole windows")
-        since, until = (_time(name, getattr(flags, name), now) for name in ("since", "until"))
-        since, until = since - since % window, until + -until % window
-        if not since < until:
-            raise SettingsError(f"--since {flags.since} is not before --until {flags.until}")
-        if (until - since) // window > MOST_WINDOWS:
-            raise SettingsError(
-                f"{(until - since) // window:,} windows, and a page shows {MOST_WINDOWS:,}: "
-                "choose a longer --window or a later --since"
-            )
-        return cls(since, until, window, recent)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,57 +48,57 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     flags = parser().parse_args(arguments)
     if flags.retrain and flags.no_alarms:
         raise SettingsError("--retrain goes by the alarms: leave --no-alarms out")
-    question = Question.parse(flags)
+    windows = Windows.parse(flags.since, flags.until, flags.window, flags.recent)
     settings = Settings.load(flags)
     aws = Aws(settings)
     console.target(aws, flags.aws)
     endpoint = describe_endpoint(aws)
     if endpoint is None or not endpoint.get("ProductionVariants"):
         raise ServiceError(f"no endpoint {settings.endpoint} that serves: run 'make deploy' first")
-    variants = [variant["VariantName"] for variant in endpoint["ProductionVariants"]]
-    job = jobs.name(jobs.MONITORING)
-    bucket = f"s3://{aws.default_bucket()}/{settings.prefix}"
-    output = f"{bucket}/monitor/{job}"
-    capture = endpoint.get("DataCaptureConfig", {}).get("DestinationS3Uri") or f"{bucket}/capture"
-    feedback = flags.feedback or f"{bucket}/feedback/{settings.endpoint}"
-    reading = [
+    document, folder = read(aws, endpoint, windows, flags)
+
+    live, metrics = document["live"], document["metrics"]
+    drops = flags.confidence_drop, flags.accuracy_drop
+    thresholds = Thresholds(flags.mismatch, flags.drift, *drops, flags.quiet_hours)
+    watching = alarms.wanted(thresholds, live["baseline"], live["accuracy"])
+    if not flags.no_alarms:
+        alarms.put(aws, settings.endpoint, watching)
+        variant = endpoint["ProductionVariants"][0]["VariantName"]  # ours have one
+        alarms.put_no_traffic(aws, settings.endpoint, variant, thresholds.quiet_hours)
+        alarms.publish(aws, settings.endpoint, metrics)
+    report(document, watching)
+    print(f"the page        {folder / 'monitor.html'}")
+    if flags.retrain:
+        retraining.retrain(aws, settled(aws, settings.endpoint, watching, metrics))
+    return document
+
+
+def read(aws: Aws, endpoint: Mapping, windows: Windows, flags: argparse.Namespace) -> tuple[dict, Path]:
+    """Have a job read what was captured; returns its document, and the folder with that and the page."""
+    settings, job = aws.settings, jobs.name(jobs.MONITORING)
+    base = f"s3://{aws.default_bucket()}/{settings.prefix}"
+    capture = (endpoint.get("DataCaptureConfig") or {}).get("DestinationS3Uri", f"{base}/capture")
+    output = f"{base}/monitor/{job}"
+    asked = [
         "--endpoint", settings.endpoint,
-        "--variants", *variants,
+        "--variants", *(variant["VariantName"] for variant in endpoint["ProductionVariants"]),
         "--capture", f"{capture}/{settings.endpoint}",
-        "--feedback", feedback,
-        "--since", _iso(question.since),
-        "--until", _iso(question.until),
-        "--window", str(question.window),
-        "--recent", str(question.recent),
+        "--feedback", flags.feedback or f"{base}/feedback/{settings.endpoint}",
         "--sample", str(flags.sample),
+        *windows.arguments(),
     ]  # fmt: skip
-    aws.client("sagemaker").create_processing_job(
-        **request(aws, job, live_model(aws, endpoint), output, reading)
-    )
+    model = live_model(aws, endpoint)
+    aws.client("sagemaker").create_processing_job(**request(aws, job, model, output, asked))
     print(f"processing job  {job}\nendpoint        {settings.endpoint}\ncaptured in     {capture}")
     jobs.wait_for_processing(aws, job)
     folder = settings.local / "monitor" / job
     folder.mkdir(parents=True, exist_ok=True)
     for file in FILES:
         aws.download(f"{output}/{file}", folder / file)
-    document = json.loads((folder / "monitor.json").read_text())
-    thresholds = Thresholds(
-        flags.mismatch, flags.confidence_drop, flags.drift, flags.accuracy_drop, flags.quiet_hours
-    )
-    live = document["live"]
-    watching = alarms.wanted(thresholds, live["baseline"], live["accuracy"])
-    if not flags.no_alarms:
-        alarms.put(aws, settings.endpoint, watching)
-        alarms.put_no_traffic(aws, settings.endpoint, variants[0], thresholds.quiet_hours)
-        alarms.publish(aws, settings.endpoint, document["metrics"])
-    report(document, watching)
-    print(f"the page        {folder / 'monitor.html'}")
-    if flags.retrain:
-        retraining.retrain(aws, settled(aws, settings.endpoint, watching, document["metrics"]))
-    return document
+    return json.loads((folder / "monitor.json").read_text()), folder
 
 
-def request(aws: Aws, job: str, model: str, output: str, reading: list[str]) -> dict:
+def request(aws: Aws, job: str, model: str, output: str, asked: list[str]) -> dict:
     """CreateProcessingJob's parameters. The job reads captured records from S3 itself."""
     return {
         "ProcessingJobName": job,
@@ -136,7 +106,7 @@ def request(aws: Aws, job: str, model: str, output: str, reading: list[str]) -> 
         "AppSpecification": {
             "ImageUri": aws.image("train"),
             "ContainerEntrypoint": ["python", "-m", "containers.train.monitor"],
-            "ContainerArguments": reading,
+            "ContainerArguments": asked,
         },
         "ProcessingInputs": [jobs.processing_input("model", model)],
         "ProcessingOutputConfig": {
@@ -211,34 +181,6 @@ def report(document: Mapping, watching: Sequence[alarms.Alarm]) -> None:
         print(f"feedback        {document['feedback']['unknown']:,} counts name events that were not read")
     if document["live"]["baseline"] is None:
         print("no baseline     in the model's card: drift and confidence have no alarm until one is trained")
-
-
-def _duration(name: str, text: str) -> int:
-    try:
-        return int(Seconds.parse(text).value)
-    except ValueError as error:
-        raise SettingsError(f"--{name}: {error}") from None
-
-
-def _time(name: str, text: str, now: int) -> int:
-    """``now``, a duration ago, or ISO 8601, in UTC where it names no zone."""
-    if text == "now":
-        return now
-    try:
-        return now - int(Seconds.parse(text).value)
-    except ValueError:
-        pass
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(
-            f"--{name}: {text!r} is neither a time, such as 2026-07-01T12:00, nor 7d"
-        ) from None
-    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
-
-
-def _iso(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def retrain(aws: Aws, alarms: dict[str, dict]) -> str | None:
 def _name(kind: str, alarm: dict) -> str:
     """Of the execution that answers an alarm: one for each time that it goes off."""
     since = alarm.get("StateTransitionedTimestamp") or alarm["StateUpdatedTimestamp"]
-    return f"{kind}-{since.astimezone(UTC):%Y-%m-%d-%H-%M-%S}"
+    return f"{kind}-{since.astimezone(UTC):%Y%m%d-%H%M%S-%f}"
 
 
 def _executions(aws: Aws) -> list[dict]:

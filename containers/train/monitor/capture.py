@@ -18,8 +18,7 @@ from containers.train.monitor.appearance import Appearance, measure
 from containers.train.monitor.reading import Reference, Span, Summary, read
 
 BATCH_BYTES = 8 << 20  # objects that a process fetches together; a larger one is streamed alone
-BATCH_PHOTOGRAPHS = 32
-WORKERS = len(os.sched_getaffinity(0))
+BATCH_PHOTOGRAPHS = 64
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ class Task:
 def summarise(found: Sequence[storage.Found], task: Task) -> Summary:
     """The sums of all records in these objects."""
     total = Summary()
-    for part in in_processes(partial(_read, task), list(_batches(found)), WORKERS, chunk=1):
+    batches = list(_batches(found))
+    for part in in_processes(partial(_read, task), batches, _workers(batches), chunk=1):
         total.add(part, task.sample)
     return total
 
@@ -47,7 +47,12 @@ def look(bucket: str, sample: Sequence[Reference], rule: list[dict]) -> list[App
     """
     batches = [sample[i : i + BATCH_PHOTOGRAPHS] for i in range(0, len(sample), BATCH_PHOTOGRAPHS)]
     work = partial(_look, bucket, rule)
-    return [seen for some in in_processes(work, batches, WORKERS, chunk=1) for seen in some]
+    return [seen for some in in_processes(work, batches, _workers(batches), chunk=1) for seen in some]
+
+
+def _workers(batches: Sequence) -> int:
+    """No more processes than cores, nor than there is work for: each takes a second to start."""
+    return max(1, min(len(os.sched_getaffinity(0)), len(batches)))
 
 
 def _batches(found: Sequence[storage.Found]) -> Iterator[list[storage.Found]]:

@@ -40,26 +40,23 @@ def stacked(
 ) -> str:  # fmt: skip
     """Shares of each window, which sum to 1. beside: columns before them to compare with, by name."""
     figure = Figure(figsize=(WIDTH, 2.9))
-    wide = 1.1 * len(beside or ())
-    first, plot = figure.subplots(1, 2, sharey=True, width_ratios=(max(wide, 0.01), 8))
-    first.set_visible(bool(beside))
-    for index, name in enumerate(beside or ()):
-        below = 0.0
-        for part, share in beside[name].items():
-            first.bar(index, share, 0.8, bottom=below, color=colours[part], linewidth=0)
-            below += share
-    first.set_xticks(range(len(beside or ())), list(beside or ()), fontsize=8)
+    if beside:
+        first, plot = figure.subplots(1, 2, sharey=True, width_ratios=(1.2 * len(beside), 8))
+        for index, parts in enumerate(beside.values()):
+            below = 0.0
+            for part, share in parts.items():
+                first.bar(index, share, 0.8, bottom=below, color=colours[part], linewidth=0)
+                below += share
+        first.set_xticks(range(len(beside)), list(beside), fontsize=8)
+    else:
+        first = plot = figure.subplots()
     below = np.zeros(len(times))
     for name, values in shares.items():
         heights = np.array([v or 0 for v in values])
         _bars(plot, times, heights, below, step, color=colours[name], label=name)
         below += heights
-    for side in (first, plot):
-        side.yaxis.set_major_formatter(PercentFormatter(1, 0, UNIT))
-        side.set(ylim=(0, 1))
-    first.set(ylabel=what)
-    if not beside:
-        plot.set(ylabel=what)
+    first.yaxis.set_major_formatter(PercentFormatter(1, 0, UNIT))
+    first.set(ylabel=what, ylim=(0, 1))
     figure.legend(*plot.get_legend_handles_labels(), loc="outside upper left", ncols=5)
     _time_axis(plot, times, step)
     return svg(figure, f"{what} over time")
@@ -80,7 +77,8 @@ def lines(
         plot.yaxis.set_major_formatter(PercentFormatter(1, 0, UNIT))
     top = max([least_top, *(v for values in series.values() for v in values if v is not None)], default=1)
     plot.set(ylabel=what, ylim=(0, top * 1.08 or 1))
-    figure.legend(loc="outside upper left", ncols=2 if len(series) < 4 else 3, fontsize=8.5)
+    columns = 1 if max(map(len, series)) > 24 else 3  # names of models are long
+    figure.legend(loc="outside upper left", ncols=columns, fontsize=8.5)
     _time_axis(plot, times, step)
     return svg(figure, f"{what} over time")
 
@@ -94,6 +92,8 @@ def drift(times: Sequence[datetime], series: Series, step: timedelta) -> str:
     top = max([MUCH * 1.6, *(1.08 * v for values in series.values() for v in values if v is not None)])
     for height, name in ((SOME, "some"), (MUCH, "much")):
         plot.axhline(height, color=GREY, linestyle="--", linewidth=1)
+        if name == "some" and top > 1:
+            continue  # the two words would be written over each other
         plot.annotate(
             name, (1, height), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
             ha="right", fontsize=8, color="#666666",

@@ -140,7 +140,7 @@ def _how(document: Mapping) -> Section:
         + (", ".join(f"{name} {n:,}" for name, n in records["by_variant"].items()) or "none")
         + f". Photographs are decoded for a sample only, of at most {records['photographs_a_window']:,} a "
         "window, drawn by event id, so that reading again draws the same: "
-        f"{records['photographs_measured']:,} in all. They are measured at the size that the network sees.\n\n"
+        f"{records['photographs_measured']:,} in all, measured at the size that the network sees.\n\n"
         "Drift is the population stability index against the photographs and answers of validation, less "
         f"what chance is expected to add: below {SOME:g} little has changed, above {MUCH:g} much (Siddiqi "
         "2006).\n\n"

@@ -119,12 +119,12 @@ def read(
         try:
             record = orjson.loads(line)
             sides, event = record["captureData"], record["eventMetadata"]
-            stamp, event_id = event["inferenceTime"], event["eventId"]
-            time = minutes.get(stamp[:16])
+            minute, event_id = event["inferenceTime"][:16], event["eventId"]
+            time = minutes.get(minute)
             if time is None:
-                time = minutes[stamp[:16]] = _minute(stamp[:16])
+                time = minutes[minute] = _seconds(minute)
             output = sides.get("endpointOutput")
-            number = zlib.crc32(event_id.encode())
+            rank = -zlib.crc32(event_id.encode())
         except (ValueError, KeyError, TypeError, AttributeError):
             unusable[UNREADABLE] += 1
             continue
@@ -148,8 +148,9 @@ def read(
         cell.verdicts[verdict] += 1
         cell.confidence[int(confidence * STEPS)] += 1
         cell.confidence_sum += confidence
-        if "endpointInput" in sides:
-            cell.keep(Reference(-number, key, start, len(line)), sample)
+        # Nearly all are turned away here, before anything is made of them.
+        if "endpointInput" in sides and (len(cell.sample) < sample or rank >= cell.sample[0].rank):
+            cell.keep(Reference(rank, key, start, len(line)), sample)
         if truth is not None and (true := truth(event_id)) is not None:
             cell.checked += 1
             cell.exact += true == count
@@ -172,6 +173,6 @@ def _answer(output: dict) -> tuple[int, float, str | None, int | None, str]:
     return count, confidence, answer["verdict"], answer["expected"], model
 
 
-def _minute(text: str) -> int:
+def _seconds(text: str) -> int:
     """``2026-07-01T12:34`` -> seconds since 1970; seconds are left out, as windows are of whole minutes."""
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())

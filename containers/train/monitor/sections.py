@@ -44,8 +44,8 @@ def counts(document: Mapping, line: Timeline) -> Section:
     text = "How many items the model counts, by window."
     if baseline:
         beside = {
-            "trained\non": _parts(baseline["training_counts"]),
-            "answers,\nvalid.": _parts(baseline["answers"]["counts"]),
+            "in\ntraining": _parts(baseline["training_counts"]),
+            "to vali-\ndation": _parts(baseline["answers"]["counts"]),
         }
         text += (
             " Beside it, how many items the training photographs hold, and what this model answered to the "
@@ -74,7 +74,7 @@ def photographs(document: Mapping, line: Timeline) -> Section | None:
         return None
     baseline = document["live"]["baseline"]
     usual = {look: baseline["photographs"][look]["quantiles"] for look in LOOKS} if baseline else None
-    seen = {look: line.values(lambda w, look=look: w[look]) for look in LOOKS}
+    seen = {look: line.fullest(lambda w, look=look: w[look]) for look in LOOKS}
     text = (
         "Brightness is the mean of the luma, from 0 to 255. Sharpness is the variance of its Laplacian: it "
         "falls with a dirty or shaking lens. Both are measured at the size that the network sees. The third "

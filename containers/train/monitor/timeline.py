@@ -33,6 +33,14 @@ class Timeline:
         found = (self.windows.get((t, model or self.live)) for t in self.times)
         return [None if window is None else value(window) for window in found]
 
+    def fullest(self, value: Callable[[Mapping], object]) -> list:
+        """``value`` of each time's window with the most photographs, whichever model had it."""
+        best: dict[datetime, Mapping] = {}
+        for (time, _), window in self.windows.items():
+            if time not in best or window["photographs"] > best[time]["photographs"]:
+                best[time] = window
+        return [value(best[time]) if time in best else None for time in self.times]
+
     def sums(self, value: Callable[[Mapping], float]) -> list[float]:
         """``value`` of each time, over all models."""
         totals = dict.fromkeys(self.times, 0)
