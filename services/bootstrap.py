@@ -165,7 +165,8 @@ def failures(aws: Aws) -> str:
         if event.get("ResourceStatusReason") == "User Initiated":
             break
         reason = event.get("ResourceStatusReason", "")
-        if event["ResourceStatus"].endswith("_FAILED") and "cancelled" not in reason:
+        own = event["ResourceType"] == "AWS::CloudFormation::Stack"  # which only repeats its resources
+        if event["ResourceStatus"].endswith("_FAILED") and "cancelled" not in reason and not own:
             found.append(f"{event['LogicalResourceId']}: {reason}")
     return "; ".join(reversed(found))
 

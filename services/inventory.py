@@ -151,12 +151,6 @@ def log_groups(aws: Aws) -> list[str]:
     ]
 
 
-def delete_logs(aws: Aws, _: list[str]) -> None:
-    """All that are there by now: some went with the stack, and a function that was running left another."""
-    for name in log_groups(aws):
-        aws.client("logs").delete_log_group(logGroupName=name)
-
-
 def keys(aws: Aws) -> list[str]:
     """Of the stack's bucket all; of a bucket that may hold other things, only what is below our prefix."""
     prefix = "" if aws.bucket == aws.stack.get("Bucket") else f"{aws.settings.prefix}/"
@@ -245,7 +239,7 @@ KINDS = (  # in the order in which they can be deleted
     ),
     Kind("objects", keys, delete_keys),
     Kind("stack", stacks, lambda aws, _: bootstrap.delete(aws)),
-    Kind("logs", log_groups, delete_logs),
+    Kind("logs", log_groups, simple("logs", "delete_log_group", "logGroupName")),
 )
 
 

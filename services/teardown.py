@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not flags.yes:
         raise SettingsError("nothing was deleted: add ARGS=--yes to delete all of this, data and models too")
     for kind in inventory.KINDS:
-        if kind.name in found:
-            kind.delete(aws, found[kind.name])
+        if names := kind.find(aws):  # again: what is stopped leaves objects and logs
+            kind.delete(aws, names)
     forget_images(aws)
     if left := inventory.survey(Aws(settings)):
         raise ServiceError(f"still there: {', '.join(left)}; the same command goes on from here")
