@@ -7,7 +7,6 @@ their functions would be moto's and not localcloud's: not one of its operations 
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import boto3
 from moto.cloudformation.exceptions import CloudFormationError
@@ -15,6 +14,7 @@ from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult
 from moto.core.utils import camelcase_to_underscores, get_service_model
 
+from localcloud import stack_documents as documents
 from localcloud.errors import AwsError
 from localcloud.settings import ACCOUNT, REGION, Settings
 from localcloud.stack_template import invalid, parse
@@ -27,8 +27,6 @@ UNCHANGED = (
     "Submit different information to create a change set."
 )  # word for word: the AWS CLI's "deploy" looks for it
 WANTED = {"StackName", "TemplateBody", "UsePreviousTemplate", "Parameters", "Capabilities", "Tags"}
-WITHOUT_EFFECT = {"ClientRequestToken", "Description", "NextToken", "OnFailure"}
-LIMIT = 51_200  # bytes of a template in a request
 
 
 def install(settings: Settings, store: Store) -> Stacks:
@@ -65,56 +63,58 @@ class Api:
         self._store = store
 
     def create_stack(self, params: dict) -> dict:
-        _refuse_others(params, WANTED)
+        documents.refuse_others(params, WANTED)
         if params.get("OnFailure", "ROLLBACK") != "ROLLBACK":
             raise invalid(f"localcloud cannot do OnFailure={params['OnFailure']}, only ROLLBACK")
-        return {"StackId": self._stacks.create(params["StackName"], *_wanted(params, None))["StackId"]}
+        stack = self._stacks.create(params["StackName"], *documents.wanted(params, None))
+        return {"StackId": stack["StackId"]}
 
     def update_stack(self, params: dict) -> dict:
-        _refuse_others(params, WANTED)
+        documents.refuse_others(params, WANTED)
         stack = self._stacks.find(params["StackName"])
-        return {"StackId": self._stacks.update(stack["StackId"], *_wanted(params, stack))["StackId"]}
+        self._stacks.update(stack["StackId"], *documents.wanted(params, stack))
+        return {"StackId": stack["StackId"]}
 
     def delete_stack(self, params: dict) -> dict:
-        _refuse_others(params, {"StackName"})
+        documents.refuse_others(params, {"StackName"})
         self._stacks.delete(params["StackName"])
         return {}
 
     def describe_stacks(self, params: dict) -> dict:
         if name := params.get("StackName"):
-            return {"Stacks": [_stack(self._stacks.find(name))]}
+            return {"Stacks": [documents.shown(self._stacks.find(name))]}
         living = (s for s in self._stacks.all() if s["StackStatus"] != "DELETE_COMPLETE")
-        return {"Stacks": [_stack(stack) for stack in living]}
+        return {"Stacks": [documents.shown(stack) for stack in living]}
 
     def list_stacks(self, params: dict) -> dict:
         wanted = params.get("StackStatusFilter")
         found = (s for s in self._stacks.all() if not wanted or s["StackStatus"] in wanted)
-        return {"StackSummaries": [_stack(stack) for stack in found]}
+        return {"StackSummaries": [documents.shown(stack) for stack in found]}
 
     def describe_stack_events(self, params: dict) -> dict:
         stack = self._stacks.find(params["StackName"])
         names = {"StackId": stack["StackId"], "StackName": stack["StackName"]}
-        return {"StackEvents": [_dated({**event, **names}) for event in reversed(stack["Events"])]}
+        return {"StackEvents": [documents.dated({**event, **names}) for event in reversed(stack["Events"])]}
 
     def describe_stack_resources(self, params: dict) -> dict:
-        _refuse_others(params, {"StackName", "LogicalResourceId", "PhysicalResourceId"})
+        documents.refuse_others(params, {"StackName", "LogicalResourceId", "PhysicalResourceId"})
         if physical := params.get("PhysicalResourceId"):
             stack = self._owner(physical)
         else:
             stack = self._stacks.find(params["StackName"])
         wanted = params.get("LogicalResourceId")
-        found = [r for r in _resources(stack) if wanted in (None, r["LogicalResourceId"])]
+        found = [r for r in documents.resource_list(stack) if wanted in (None, r["LogicalResourceId"])]
         return {"StackResources": found}
 
     def describe_stack_resource(self, params: dict) -> dict:
         stack, name = self._stacks.find(params["StackName"]), params["LogicalResourceId"]
-        for resource in _resources(stack):
+        for resource in documents.resource_list(stack):
             if resource["LogicalResourceId"] == name:
                 return {"StackResourceDetail": {**resource, "LastUpdatedTimestamp": resource["Timestamp"]}}
         raise invalid(f"Resource {name} does not exist for stack {params['StackName']}")
 
     def list_stack_resources(self, params: dict) -> dict:
-        resources = _resources(self._stacks.find(params["StackName"]))
+        resources = documents.resource_list(self._stacks.find(params["StackName"]))
         return {"StackResourceSummaries": [{**r, "LastUpdatedTimestamp": r["Timestamp"]} for r in resources]}
 
     def get_template(self, params: dict) -> dict:
@@ -123,17 +123,17 @@ class Api:
 
     def validate_template(self, params: dict) -> dict:
         """Read and checked as far as that goes without parameters."""
-        _refuse_others(params, {"TemplateBody"})
-        return _summary(parse(params["TemplateBody"]))
+        documents.refuse_others(params, {"TemplateBody"})
+        return documents.summary(parse(params["TemplateBody"]))
 
     def get_template_summary(self, params: dict) -> dict:
-        _refuse_others(params, {"TemplateBody", "StackName"})
+        documents.refuse_others(params, {"TemplateBody", "StackName"})
         document = parse(params.get("TemplateBody") or self.get_template(params)["TemplateBody"])
         types = sorted({resource["Type"] for resource in document["Resources"].values()})
-        return {**_summary(document), "ResourceTypes": types}
+        return {**documents.summary(document), "ResourceTypes": types}
 
     def create_change_set(self, params: dict) -> dict:
-        _refuse_others(params, {*WANTED, "ChangeSetName", "ChangeSetType"})
+        documents.refuse_others(params, {*WANTED, "ChangeSetName", "ChangeSetType"})
         kind, name = params.get("ChangeSetType", "UPDATE"), params["StackName"]
         if kind == "UPDATE":
             stack = self._stacks.find(name)
@@ -141,7 +141,7 @@ class Api:
             stack = self._stacks.drafted(name, params.get("Tags", []))
         else:
             raise invalid(f"localcloud cannot do ChangeSetType={kind}, only CREATE or UPDATE")
-        body, given, tags, capabilities = _wanted(params, stack)
+        body, given, tags, capabilities = documents.wanted(params, stack)
         template, desired = self._stacks.plan(stack, body, given, tags, capabilities)
         if kind == "CREATE":
             self._stacks.keep(stack)
@@ -162,7 +162,7 @@ class Api:
                 "Status": "FAILED" if unchanged else "CREATE_COMPLETE",
                 "StatusReason": UNCHANGED if unchanged else None,
                 "ExecutionStatus": "UNAVAILABLE" if unchanged else "AVAILABLE",
-                "Changes": [_change(*change) for change in changes],
+                "Changes": [documents.change(*change) for change in changes],
                 "Wanted": [body, given, tags, capabilities],
                 "Kind": kind,
             },
@@ -172,17 +172,17 @@ class Api:
     def describe_change_set(self, params: dict) -> dict:
         found = self._change_set(params)
         _, given, tags, capabilities = found["Wanted"]
-        return _dated({
-            **found, "Parameters": _parameters(given), "Tags": tags, "Capabilities": capabilities
+        return documents.dated({
+            **found, "Parameters": documents.parameter_list(given), "Tags": tags, "Capabilities": capabilities
         })  # fmt: skip
 
     def list_change_sets(self, params: dict) -> dict:
         stack = self._stacks.find(params["StackName"])
         found = (c for c in self._store.all(CHANGE_SET) if c["StackId"] == stack["StackId"])
-        return {"Summaries": [_dated(change_set) for change_set in found]}
+        return {"Summaries": [documents.dated(change_set) for change_set in found]}
 
     def execute_change_set(self, params: dict) -> dict:
-        _refuse_others(params, {"StackName", "ChangeSetName"})
+        documents.refuse_others(params, {"StackName", "ChangeSetName"})
         found = self._change_set(params)
         if found["ExecutionStatus"] != "AVAILABLE":
             status = f"is in {found['Status']} status and can not be executed"
@@ -230,87 +230,3 @@ def _refusing(name: str) -> Callable:
         raise CloudFormationError("InvalidAction", f"localcloud cannot do {name}")
 
     return method
-
-
-def _refuse_others(params: dict, known: set[str]) -> None:
-    for member in sorted(params.keys() - known - WITHOUT_EFFECT):
-        if params[member]:
-            raise invalid(f"localcloud cannot do {member}: leave it out")
-
-
-def _wanted(params: dict, stack: dict | None) -> tuple[str, dict[str, str], list[dict], list[str]]:
-    """(template, parameters, tags, capabilities), from the request or, where it says so, as they are."""
-    body = params.get("TemplateBody")
-    if params.get("UsePreviousTemplate") and stack:
-        body = stack["TemplateBody"]
-    if not body:
-        raise invalid("Either Template URL or Template Body must be specified.")
-    if len(body.encode()) > LIMIT:
-        raise invalid(f"Member must have length less than or equal to {LIMIT}: templateBody")
-    before = stack["Parameters"] if stack else {}
-    given = {}
-    for parameter in params.get("Parameters", []):
-        key = parameter["ParameterKey"]
-        if parameter.get("UsePreviousValue"):
-            if key not in before:
-                raise invalid(f"Invalid input for parameter key {key}: there is no previous value")
-            given[key] = before[key]
-        else:
-            given[key] = parameter["ParameterValue"]
-    tags = params.get("Tags", stack["Tags"] if stack else [])
-    return body, given, tags, params.get("Capabilities", [])
-
-
-def _change(action: str, name: str, resource: dict) -> dict:
-    change = {
-        "Action": action,
-        "LogicalResourceId": name,
-        "PhysicalResourceId": resource["PhysicalResourceId"],
-        "ResourceType": resource["ResourceType"],
-    }
-    return {"Type": "Resource", "ResourceChange": change}
-
-
-def _stack(stack: dict) -> dict:
-    return _dated({
-        **{key: value for key, value in stack.items() if key not in ("Template", "Resources", "Events")},
-        "StackStatusReason": stack["StackStatusReason"] or None,
-        "Description": stack.get("Template", {}).get("Description"),
-        "TemplateDescription": stack.get("Template", {}).get("Description"),
-        "Parameters": _parameters(stack["Parameters"]),
-    })  # fmt: skip
-
-
-def _parameters(values: dict[str, str]) -> list[dict]:
-    return [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
-
-
-def _resources(stack: dict) -> list[dict]:
-    names = {"StackId": stack["StackId"], "StackName": stack["StackName"]}
-    return [
-        _dated({**names, "LogicalResourceId": name, **resource})
-        for name, resource in stack["Resources"].items()
-    ]
-
-
-def _summary(document: dict) -> dict:
-    """What a template says of itself."""
-    parameters = [
-        {
-            "ParameterKey": name,
-            "ParameterType": p["Type"],
-            "NoEcho": False,
-            **({"DefaultValue": str(p["Default"])} if "Default" in p else {}),
-            **({"Description": p["Description"]} if "Description" in p else {}),
-        }
-        for name, p in (document.get("Parameters") or {}).items()
-    ]
-    return {"Parameters": parameters, "Description": document.get("Description", "")}
-
-
-def _dated(document: dict) -> dict:
-    """Epoch seconds, as the store keeps them, as the protocol's dates."""
-    times = ("CreationTime", "LastUpdatedTime", "DeletionTime", "Timestamp")
-    return {
-        key: datetime.fromtimestamp(value, UTC) if key in times else value for key, value in document.items()
-    }

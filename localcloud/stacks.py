@@ -14,7 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from localcloud.errors import AwsError
 from localcloud.settings import ACCOUNT, REGION
-from localcloud.stack_resources import KINDS, Client, is_gone
+from localcloud.stack_kinds import Client, is_gone
+from localcloud.stack_resources import KINDS
 from localcloud.stack_template import Template, invalid
 from localcloud.store import Store
 
