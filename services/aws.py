@@ -85,8 +85,9 @@ class Aws:
 
     def image(self, name: str) -> str:
         """URI of an image by its name's end (``train``): set, or by digest as it was pushed last."""
-        default = f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/bintally-{name}:latest"
-        return self.pushed(name) or default
+        return self.pushed(name) or (
+            f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/bintally-{name}:latest"
+        )
 
     def pushed(self, name: str) -> str | None:
         """The same, but None for an image that is neither set nor pushed."""

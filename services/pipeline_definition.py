@@ -39,7 +39,7 @@ PARAMETERS = {
 def definition(aws: Aws, promote_arn: str) -> dict:
     """The definition for these settings; promote_arn: of the Lambda function ``promote``.
 
-    A pure function of ``aws.settings`` and the account's number.
+    A pure function of ``aws.settings``, the account's number and the stack's outputs, where they are needed.
     """
     defaults = {
         "EndpointName": aws.settings.endpoint,
