@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from containers.common import deployment, recipe
 from containers.common.errors import ServiceError
-from services import console, functions, jobs, pipeline_watch, train
+from services import console, functions, jobs, pipeline_watch, rollout, train
 from services.aws import Aws
 from services.pipeline_definition import PARAMETERS, definition
 from services.settings import Settings
@@ -69,9 +69,11 @@ def run(aws: Aws, flags: argparse.Namespace) -> dict:
 
 
 def upsert(aws: Aws, flags: argparse.Namespace) -> None:
-    """Create or update the pipeline and the function that promotes."""
+    """Create or update the pipeline, the function that promotes, and alarms where there are none."""
     sagemaker, settings = aws.client("sagemaker"), aws.settings
     aws.default_bucket()
+    if not rollout.existing_alarms(aws):
+        rollout.put_alarms(aws, rollout.LATENCY_MS)
     promote = functions.put(aws, settings.promote_function, "promote", PROMOTE_HANDLER, {})
     parameters = {
         "PipelineName": settings.pipeline,

@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 
 from containers.common import deployment
-from services import evaluate, jobs, train
+from services import evaluate, jobs, rollout, train
 from services.aws import Aws
 
 VERSION = "2020-12-01"
@@ -29,8 +29,8 @@ PARAMETERS = {
     "TrainProcesses": ("String", "training processes per instance: one for each GPU"),
     "EvaluateInstanceType": ("String", "instance type of evaluation and verification"),
     "ServeInstanceType": ("String", "instance type of the endpoint"),
-    "ServeInstanceCount": ("Integer", "instances of the endpoint"),
-    "BakeSeconds": ("Integer", "how long alarms may still take a rollout back"),
+    "ServeInstanceCount": ("Integer", "instances of an endpoint that is new, or of another instance type"),
+    "BakeSeconds": ("Integer", "how long alarms are watched after each shift of traffic"),
     "TrainImage": ("String", "the training image"),
     "ServeImage": ("String", "the serving image"),
 }
@@ -39,7 +39,8 @@ PARAMETERS = {
 def definition(aws: Aws, promote_arn: str) -> dict:
     """The definition for these settings; promote_arn: of the Lambda function ``promote``.
 
-    A pure function of ``aws.settings``, the account's number and the stack's outputs, where they are needed.
+    A pure function of ``aws.settings``, of where they point, of the account's number, and of the stack's
+    outputs where the settings leave something open.
     """
     defaults = {
         "EndpointName": aws.settings.endpoint,
@@ -50,7 +51,7 @@ def definition(aws: Aws, promote_arn: str) -> dict:
         "EvaluateInstanceType": aws.settings.evaluate_instance,
         "ServeInstanceType": aws.settings.serve_instance,
         "ServeInstanceCount": 1,
-        "BakeSeconds": 60,
+        "BakeSeconds": rollout.bake_seconds(aws),
         "TrainImage": aws.image("train"),
         "ServeImage": aws.image("serve"),
     }

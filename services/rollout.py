@@ -34,13 +34,17 @@ class Plan:
     @classmethod
     def of(cls, flags: argparse.Namespace, aws: Aws) -> "Plan":
         """Of the flags that ``add_flags`` adds; raises SettingsError for a value that AWS would refuse."""
-        default = LOCAL_BAKE_SECONDS if aws.endpoint_url else AWS_BAKE_SECONDS
-        bake = default if flags.bake is None else flags.bake
+        bake = bake_seconds(aws) if flags.bake is None else flags.bake
         if not 0 <= flags.canary <= 50:
             raise SettingsError(f"--canary {flags.canary}: a canary is 1 to 50 % of the fleet, or 0 for none")
         if not 0 <= bake <= 3600:
             raise SettingsError(f"--bake {bake}: AWS waits for 0 to 3600 seconds")
         return cls(flags.canary, bake, flags.latency_alarm, not flags.no_rollback)
+
+
+def bake_seconds(aws: Aws) -> int:
+    """How long alarms are watched after each shift of traffic, unless told."""
+    return LOCAL_BAKE_SECONDS if aws.endpoint_url else AWS_BAKE_SECONDS
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +73,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-rollback", action="store_true", help="all of the traffic at once, whatever the alarms say"
     )
+
+
+def existing_alarms(aws: Aws) -> list[str]:
+    """Names of the alarms of ``put_alarms`` that exist."""
+    names = deployment.rollback_alarms(aws.settings.endpoint)
+    found = aws.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+    return [alarm["AlarmName"] for alarm in found]
 
 
 def put_alarms(aws: Aws, latency_ms: int) -> list[str]:

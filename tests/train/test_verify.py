@@ -10,7 +10,7 @@ from containers.common import aws, paths
 from containers.common.errors import DataError, ModelError, ServiceError
 from containers.train import champion, rollout, verify
 from tests import squares
-from tests.train.endpoint import FakeAws, endpoint
+from tests.fake_aws import FakeAws, endpoint
 
 CLASSES = [1, 2, 3]
 ROW = np.array([0.1, 0.7, 0.2])

@@ -50,8 +50,13 @@ def handler(event: dict, context) -> dict:
     live = deployment.describe(aws.client("sagemaker"), asked.endpoint)
     if not _begun(live, name):
         _check(asked.endpoint, live, champion)
-        _create(asked, name, champion)
-        _start(asked, name, champion)
+        if champion is None:
+            _create(asked, name, deployment.CAPTURE_PERCENT)
+            aws.client("sagemaker").create_endpoint(
+                EndpointName=asked.endpoint, EndpointConfigName=name, Tags=deployment.TAGS
+            )
+        else:
+            _replace(asked, name, champion)
     return {"configuration": name, "champion": champion or ""}
 
 
@@ -88,19 +93,44 @@ def _check(endpoint: str, live: dict | None, champion: str | None) -> None:
         )
 
 
-def _create(asked: Event, name: str, champion: str | None) -> None:
-    """The Model and the EndpointConfig; captures the share of requests that the champion's does."""
-    sagemaker, percent = aws.client("sagemaker"), None
-    if champion:
-        kept = sagemaker.describe_endpoint_config(EndpointConfigName=champion).get("DataCaptureConfig") or {}
-        percent = kept.get("InitialSamplingPercentage")
+def _replace(asked: Event, name: str, champion: str) -> None:
+    """Start the rollout over the champion, of which the share of captured requests is kept, and the number
+    of instances where their type stays: autoscaling may have changed it since.
+    """
+    before = aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=champion)
+    capture, [variant] = before.get("DataCaptureConfig") or {}, before["ProductionVariants"]
+    alike = (deployment.VARIANT, asked.instance_type) == (variant["VariantName"], variant["InstanceType"])
+    alarms = _alarms(asked.endpoint)
+    _create(asked, name, capture.get("InitialSamplingPercentage") or deployment.CAPTURE_PERCENT)
+    aws.client("sagemaker").update_endpoint(
+        EndpointName=asked.endpoint,
+        EndpointConfigName=name,
+        DeploymentConfig=deployment.guarded(alarms, int(asked.bake_seconds)),
+        **(deployment.KEEP_INSTANCES if alike else {}),
+    )
+
+
+def _alarms(endpoint: str) -> list[str]:
+    """Names of the rollback alarms that exist; raises Refused where one is firing already."""
+    names = deployment.rollback_alarms(endpoint)
+    found = aws.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+    if firing := sorted(alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM"):
+        raise Refused(
+            f"{firing[0]} is in state ALARM already, and would take the rollout back at once: retry the "
+            "execution once it is OK"
+        )
+    return sorted(alarm["AlarmName"] for alarm in found)
+
+
+def _create(asked: Event, name: str, percent: int) -> None:
+    """The Model and the EndpointConfig, unless an earlier call came so far.
+
+    percent: of the requests, to capture.
+    """
+    sagemaker = aws.client("sagemaker")
     model = deployment.model(name, asked.image, asked.artifact, asked.role, asked.bucket)
     configuration = deployment.configuration(
-        name,
-        asked.instance_type,
-        int(asked.instances),
-        asked.capture,
-        percent or deployment.CAPTURE_PERCENT,
+        name, asked.instance_type, int(asked.instances), asked.capture, percent
     )
     for create, parameters in (
         (sagemaker.create_model, model),
@@ -111,14 +141,3 @@ def _create(asked: Event, name: str, champion: str | None) -> None:
         except ClientError as error:
             if not deployment.already_there(error):
                 raise
-
-
-def _start(asked: Event, name: str, champion: str | None) -> None:
-    sagemaker, names = aws.client("sagemaker"), {"EndpointName": asked.endpoint, "EndpointConfigName": name}
-    if champion is None:
-        sagemaker.create_endpoint(**names, Tags=deployment.TAGS)
-        return
-    wanted = deployment.rollback_alarms(asked.endpoint)
-    found = aws.client("cloudwatch").describe_alarms(AlarmNames=wanted)["MetricAlarms"]
-    alarms = sorted(alarm["AlarmName"] for alarm in found)
-    sagemaker.update_endpoint(**names, DeploymentConfig=deployment.guarded(alarms, int(asked.bake_seconds)))

@@ -1,7 +1,9 @@
-"""An AWS with one endpoint, for jobs that look at it: what a rollout does is written down in advance."""
+"""An AWS with one endpoint, for what looks at it: what becomes of the endpoint is written down in advance."""
 
 import io
 import json
+import shutil
+from pathlib import Path
 
 from botocore.exceptions import ClientError
 
@@ -17,7 +19,11 @@ class FakeAws:
         """described: what DescribeEndpoint answers, one after the other; the last stays. None: it is gone."""
         self.described = list(described)
         self.calls: list[tuple[str, dict]] = []
-        self.answer: dict = {}
+        self.answer: dict = {}  # of the endpoint
+        self.objects: dict[str, dict] = {}  # JSON documents by S3 address
+        self.files: dict[str, Path] = {}  # what lies at an S3 address
+        self.alarms: dict[str, str] = {}  # states by name
+        self.taken = False  # whether the names of models and configurations are
 
     def __call__(self, service: str) -> "FakeAws":
         return self
@@ -29,13 +35,42 @@ class FakeAws:
         return found
 
     def describe_endpoint_config(self, EndpointConfigName: str) -> dict:
-        return {"ProductionVariants": [{"ModelName": f"model-of-{EndpointConfigName}"}]}
+        model = f"model-of-{EndpointConfigName}"
+        variant = {"VariantName": "AllTraffic", "ModelName": model, "InstanceType": "ml.m5.xlarge"}
+        return {
+            "ProductionVariants": [variant],
+            "DataCaptureConfig": {"InitialSamplingPercentage": 25},
+        }
 
     def describe_model(self, ModelName: str) -> dict:
         return {"ModelName": ModelName, "PrimaryContainer": {"ModelDataUrl": f"s3://b/{ModelName}.tar.gz"}}
 
     def update_endpoint(self, **parameters) -> None:
         self.calls.append(("update", parameters))
+
+    def create_endpoint(self, **parameters) -> None:
+        self.calls.append(("create", parameters))
+
+    def create_model(self, **parameters) -> None:
+        self._create("model", parameters)
+
+    def create_endpoint_config(self, **parameters) -> None:
+        self._create("configuration", parameters)
+
+    def _create(self, what: str, parameters: dict) -> None:
+        if self.taken:
+            raise refused(f"Cannot create already existing {what}")
+        self.calls.append((what, parameters))
+
+    def describe_alarms(self, AlarmNames: list[str]) -> dict:
+        found = [name for name in AlarmNames if name in self.alarms]
+        return {"MetricAlarms": [{"AlarmName": n, "StateValue": self.alarms[n]} for n in found]}
+
+    def get_object(self, Bucket: str, Key: str) -> dict:
+        return {"Body": io.BytesIO(json.dumps(self.objects[f"s3://{Bucket}/{Key}"]).encode())}
+
+    def download_file(self, Bucket: str, Key: str, Filename: str) -> None:
+        shutil.copy(self.files[f"s3://{Bucket}/{Key}"], Filename)
 
     def delete_endpoint(self, **parameters) -> None:
         self.calls.append(("delete", parameters))
