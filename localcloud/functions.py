@@ -55,7 +55,7 @@ class Functions:
         return [body]
 
     def start(self, identifier: str, event) -> None:
-        """Invoke asynchronously, with a JSON value, as other services do; raises AwsError if there is none."""
+        """Invoke asynchronously with a JSON value, as other services do; raises AwsError if it is unknown."""
         pool = self._pool(self._find(identifier, {}))
         invocation = (str(uuid.uuid4()), _json(event), None)
         threading.Thread(target=pool.invoke, args=invocation, name="event", daemon=True).start()

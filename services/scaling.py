@@ -77,8 +77,8 @@ def before_update(aws: Aws, bounds: Bounds, endpoint: dict) -> dict:
     if _instance_type(aws, endpoint) != aws.settings.serve_instance:
         delete(aws)
         return {}
-    [variant] = endpoint["ProductionVariants"]
-    if not bounds.fewest <= variant["DesiredInstanceCount"] <= bounds.most:
+    count = sum(v["DesiredInstanceCount"] for v in endpoint.get("ProductionVariants", ()))
+    if not bounds.fewest <= count <= bounds.most:
         return {}
     return deployment.KEEP_INSTANCES
 
