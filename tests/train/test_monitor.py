@@ -82,7 +82,7 @@ def test_memory_does_not_grow_with_the_records():
 
 
 def test_the_sample_is_the_same_in_whatever_order_objects_are_read():
-    parts = {f"{n}.jsonl": [record(f"{n}-{m}") for m in range(20)] for n in range(6)}
+    parts = {f"{n}.jsonl": [record(f"{n}-{m}", photograph=b"1") for m in range(20)] for n in range(6)}
 
     def sampled(keys) -> list:
         total = reading.Summary()
@@ -248,6 +248,21 @@ def test_small_objects_are_fetched_together():
     found.append(capture.storage.Found("large", 100 << 20, "v"))
     batches = [[item.key for item in batch] for batch in capture._batches(found)]
     assert batches == [["0", "1"], ["2", "3"], ["4"], ["large"]]
+
+
+def test_photographs_that_lie_near_each_other_are_fetched_together():
+    def at(key: str, offset: int, length: int = 1000) -> reading.Reference:
+        return reading.Reference(0, key, offset, length)
+
+    far = capture.GAP_BYTES + 3000
+    sample = [at("a", 0), at("a", 1000), at("a", far), at("b", far), at("b", far + 1000, 5 << 20)]
+    assert list(capture._near(sample)) == [sample[:2], sample[2:3], sample[3:4], sample[4:]]
+
+
+def test_only_requests_that_hold_a_photograph_are_sampled():
+    sent = [record("1"), record("2", photograph=b"1"), record("3").replace(b"s3_uri", b"image")]
+    sample = read(sent).cells[SPAN.since, MODEL].sample
+    assert sorted(reference.offset for reference in sample) == [len(sent[0]), len(sent[0]) + len(sent[1])]
 
 
 def test_the_trainer_leaves_a_baseline(trained):

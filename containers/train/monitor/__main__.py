@@ -47,6 +47,7 @@ def monitor(flags: argparse.Namespace, card: cards.Card, scratch: Path) -> dict:
     print(f"{summary.records:,} records in {seconds:.1f} s ({summary.records / seconds:,.0f}/s)", flush=True)
 
     sample = [(where, at) for where, cell in summary.cells.items() for at in cell.sample]
+    sample.sort(key=lambda each: (each[1].key, each[1].offset))
     looks = capture.look(place.bucket, [at for _, at in sample], card.resize)
     seen: dict[document.Where, list] = {}
     for (where, _), look in zip(sample, looks, strict=True):
