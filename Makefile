@@ -29,7 +29,7 @@ SERVICE = @$(AIM) $(PYTHON) -m services
 
 .DEFAULT_GOAL := help
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
-.PHONY: help prerequisites install demo test test-images build lint up down status env push data explore train evaluate reproduce release export report model deploy undeploy predict monitor clean install lock
+.PHONY: help prerequisites install demo test test-images build lint up down status env push data explore train evaluate reproduce release export report model deploy undeploy predict pipeline monitor clean install lock
 
 help:  ## list the verbs
 	@printf 'BinTally: counts the objects in a photograph of a bin. Verbs:\n\n'
@@ -39,11 +39,12 @@ help:  ## list the verbs
 demo: install $(UP)  ## the main job, from photographs to verdicts (SOURCE=folder for real ones)
 	$(SERVICE).demo --source $(SOURCE) $(AWS_FLAG) $(ARGS)
 
-test: install lint $(VENV)/explore/.done  ## every test, each in the environment that it is about
+test: install lint $(VENV)/explore/.done $(VENV)/sdk/.done  ## every test, each in the environment that it is about
 	@$(PYTHON) -m pytest tests/operator $(ARGS)
 	@$(VENV)/train/bin/python -m pytest tests/train $(ARGS)
 	@$(VENV)/serve/bin/python -m pytest tests/serve $(ARGS)
 	@$(VENV)/explore/bin/python -m pytest tests/explore $(ARGS)
+	@SAGEMAKER_SUPPRESS_V2_WARNING=1 $(VENV)/sdk/bin/python -m pytest tests/sdk $(ARGS)
 
 lint: install  ## style and format
 	@$(VENV)/operator/bin/ruff check . && $(VENV)/operator/bin/ruff format --check .
@@ -132,6 +133,9 @@ predict: install $(UP)  ## ask about a photograph (IMAGE=bin.jpg EXPECTED=3)
 	$(if $(IMAGE),,$(error IMAGE is missing: make predict IMAGE=bin.jpg EXPECTED=3))
 	$(SERVICE).predict $(IMAGE) $(if $(EXPECTED),--expected $(EXPECTED)) $(AWS_FLAG) $(ARGS)
 
+pipeline: install $(UP)  ## train, compare with what is deployed, promote if better (ARGS="watch", "retry", …)
+	$(SERVICE).pipeline $(ARGS) $(AWS_FLAG)
+
 monitor: install $(UP)  ## what the endpoint saw and answered: a page, metrics, alarms (ARGS="--retrain")
 	$(SERVICE).monitor $(AWS_FLAG) $(ARGS)
 
@@ -162,6 +166,13 @@ $(VENV)/explore/.done: docker/explore.requirements.txt docker/explore.lock.txt
 	  "$$(grep -oE '^torch==[0-9.]+' $<)" >&2
 	@$(@D)/bin/pip install -qq --disable-pip-version-check --use-pep517 --no-deps -r docker/explore.lock.txt >&2
 	@$(@D)/bin/pip install -qq --disable-pip-version-check -c docker/constraints.txt pytest pytest-timeout >&2
+	@touch $@
+
+# SageMaker's SDK, for the one test that compares our pipeline's definition with its builder's.
+$(VENV)/sdk/.done: tests/sdk/requirements.txt tests/sdk/constraints.txt
+	@echo "installing the SageMaker SDK's environment, for a test (300 megabytes, a minute) ..." >&2
+	@python3.11 -m venv $(@D)
+	@$(@D)/bin/pip install -qq --disable-pip-version-check -c tests/sdk/constraints.txt -r $< pytest pytest-timeout >&2
 	@touch $@
 
 lock:  ## pin what the environments hold now, direct or not, in docker/constraints.txt

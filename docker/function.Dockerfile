@@ -15,6 +15,7 @@ FROM python:3.11-slim-bookworm
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/opt/bintally PYTHONUNBUFFERED=1
 COPY --from=packages /opt/venv /opt/venv
 COPY containers/__init__.py /opt/bintally/containers/
+COPY containers/common /opt/bintally/containers/common
 COPY containers/functions /opt/bintally/containers/functions
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/bintally
 USER 10001:10001

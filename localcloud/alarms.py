@@ -51,8 +51,8 @@ def backend() -> CloudWatchBackend:
     return cloudwatch_backends[ACCOUNT][REGION]
 
 
-def refuse_what_is_not_evaluated() -> None:
-    """Have PutMetricAlarm and PutCompositeAlarm refuse by name. Called once, at start."""
+def honour_alarms() -> None:
+    """Have PutMetricAlarm refuse what is not evaluated, and keep an alarm's state. Called once, at start."""
     original = CloudWatchResponse.put_metric_alarm
 
     def put_metric_alarm(response: CloudWatchResponse):
@@ -65,7 +65,14 @@ def refuse_what_is_not_evaluated() -> None:
         for member, known in (("ComparisonOperator", COMPARISONS), ("Statistic", STATISTICS)):
             if (value := response._get_param(member)) not in known:
                 raise ValidationError(f"{value} is not one of {member}'s values: {', '.join(known)}.")
-        return original(response)
+        name = response._get_param("AlarmName")
+        before = backend().alarms.get(name)
+        answer = original(response)
+        if before:  # another configuration leaves the state as it is
+            backend().alarms[name].update_state(
+                before.state_reason, before.state_reason_data, before.state_value
+            )
+        return answer
 
     def put_composite_alarm(response: CloudWatchResponse):
         raise ValidationError("localcloud does not provide composite alarms (AlarmRule).")

@@ -125,8 +125,8 @@ def _serve(settings: Settings) -> None:
     jobs = Jobs(settings, below, store, objects)
     endpoints = Endpoints(settings, below, store, objects)
     functions = Functions(settings, below, store)
-    cloudwatch = CloudWatch(endpoints.publish_metrics, functions.start)
     pipelines = Pipelines(settings, store, jobs, objects)
+    cloudwatch = CloudWatch(endpoints.publish_metrics, functions.start)
     moto = DomainDispatcherApplication(create_backend_app)
     record = journal.Journal(settings.home / "journal.jsonl")
     registry = Registry(settings.registry)
@@ -135,7 +135,7 @@ def _serve(settings: Settings) -> None:
 
     sagemaker.honour_instance_types()
     autoscaling.forget_policies_with_their_target()
-    alarms.refuse_what_is_not_evaluated()
+    alarms.honour_alarms()
     record.replay(moto)  # before anything is carried out: moto's bookkeeping alone
     disk.restore()
     mirror.watch()
@@ -158,7 +158,7 @@ def _serve(settings: Settings) -> None:
     log.info("localcloud answers at %s", settings.url)
     os.read(stopped, 1)
     # Still serving: containers that are being stopped may have something to save.
-    for part in (pipelines, cloudwatch, jobs, functions, endpoints):  # first what would start others again
+    for part in (cloudwatch, pipelines, jobs, functions, endpoints):  # first what would start others again
         part.shutdown()
     settings.pid_file.unlink(missing_ok=True)
 

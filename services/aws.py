@@ -55,11 +55,10 @@ class Aws:
 
     def image(self, name: str) -> str:
         """URI of an image by its name's end (``train``): set, or by digest as it was pushed last."""
-        registry = f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
         return (
             getattr(self.settings, f"{name}_image")
             or self._pushed_images.get(f"bintally-{name}")
-            or f"{registry}/bintally-{name}:latest"
+            or f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/bintally-{name}:latest"
         )
 
     @cached_property
@@ -76,12 +75,17 @@ class Aws:
         place = urlsplit(uri)
         self.client("s3").download_file(place.netloc, place.path.lstrip("/"), str(path))
 
+    @property
+    def bucket(self) -> str:
+        """The name of the bucket for everything of ours, which may not exist yet."""
+        return self.settings.bucket or f"sagemaker-{self.region}-{self.account}"
+
     def default_bucket(self) -> str:
         """The bucket's name, after creating it where it does not exist.
 
         Raises ServiceError when the name belongs to another account.
         """
-        bucket = self.settings.bucket or f"sagemaker-{self.region}-{self.account}"
+        bucket = self.bucket
         s3 = self.client("s3")
         # The default name can be guessed, and so be taken before its owner comes.
         owner = {} if self.settings.bucket else {"ExpectedBucketOwner": self.account}

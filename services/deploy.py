@@ -1,19 +1,14 @@
 """Puts a trained model behind an endpoint, and the Lambda function before it: python -m services.deploy"""
 
 import argparse
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from botocore.exceptions import ClientError
-from rich.console import Console
-
-from containers.common.errors import ServiceError
-from services import artifacts, console, jobs
+from containers.common import deployment
+from services import artifacts, console, functions, jobs, rollout, scaling
 from services.aws import Aws
 from services.settings import Settings
 
-POLL = 1.0  # seconds
 ACCELERATOR_CLOSED = (
     "warning: AWS closed Elastic Inference in April 2024 and refuses --accelerator; without it the model "
     "runs in int8 on the instance's own cores. The image needs torch and torcheia, the model torchscript=true"
@@ -26,13 +21,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--endpoint", help="name of the endpoint")
     p.add_argument("--function", help="name of the Lambda function")
     p.add_argument("--serve-instance", metavar="TYPE", help="instance type")
-    p.add_argument("--instances", type=int, default=1, help="how many instances")
     p.add_argument("--serve-image", metavar="URI", help="the serving image")
     p.add_argument("--function-image", metavar="URI", help="the function's image")
     p.add_argument(
         "--capture",
         type=int,
-        default=100,
+        default=deployment.CAPTURE_PERCENT,
         metavar="PERCENT",
         choices=range(0, 101),
         help="share of requests whose photograph and answer are kept in S3 (default 100; 0 for none)",
@@ -41,9 +35,11 @@ def parser() -> argparse.ArgumentParser:
         "--accelerator", metavar="TYPE", help="Elastic Inference: ml.eia2.medium, … (closed by AWS)"
     )
     p.add_argument(
-        "--delete", action="store_true", help="delete the function, the endpoint and its configurations"
+        "--delete", action="store_true", help="delete the function, the endpoint and all that came with it"
     )
     console.add_aws_flag(p)
+    scaling.add_flags(p)
+    rollout.add_flags(p)
     return p
 
 
@@ -55,13 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     console.target(aws, flags.aws)
     if flags.delete:
         return delete(aws)
+    plan, bounds = rollout.Plan.of(flags, aws), scaling.Bounds.of(flags)
     if flags.accelerator:
         console.err.print(ACCELERATOR_CLOSED)
     model = artifacts.resolve(aws, flags.model)
     name = jobs.name(settings.endpoint)
     print(f"endpoint  {settings.endpoint}\nmodel     {model}")
     create_configuration(aws, name, model, flags)
-    document = put_endpoint(aws, name)
+    rollout.put_alarms(aws, plan.latency_ms)
+    document = put_endpoint(aws, name, plan, bounds)
+    scaling.put(aws, bounds, flags.scale_on_invocations, flags.scale_on_cpu)
     put_function(aws)
     print(f"function  {settings.function}")
     return document
@@ -70,127 +69,59 @@ def main(arguments: Sequence[str] | None = None) -> dict:
 def create_configuration(aws: Aws, name: str, model: str, flags: argparse.Namespace) -> None:
     """A Model and an EndpointConfig of one name."""
     sagemaker, bucket = aws.client("sagemaker"), aws.default_bucket()
-    tags = [{"Key": "project", "Value": "bintally"}]
-    environment = {"BINTALLY_ALLOWED_BUCKETS": bucket}
-    accelerator = {}
-    if flags.accelerator:
-        environment["BINTALLY_ACCELERATOR"] = "eia"
-        accelerator["AcceleratorType"] = flags.accelerator
+    environment = {"BINTALLY_ACCELERATOR": "eia"} if flags.accelerator else {}
+    accelerator = {"AcceleratorType": flags.accelerator} if flags.accelerator else {}
     sagemaker.create_model(
-        ModelName=name,
-        ExecutionRoleArn=aws.role,
-        Tags=tags,
-        PrimaryContainer={
-            "Image": aws.image("serve"),
-            "ModelDataUrl": model,
-            "Environment": environment,
-        },
-    )
-    capture = (
-        {}
-        if flags.capture == 0
-        else {
-            "DataCaptureConfig": {
-                "EnableCapture": True,
-                "InitialSamplingPercentage": flags.capture,
-                "DestinationS3Uri": f"s3://{bucket}/{aws.settings.prefix}/capture",
-                "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
-                # Photographs are in neither list, so that SageMaker keeps their bytes, as base64.
-                "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
-            }
-        }
+        **deployment.model(name, aws.image("serve"), model, aws.role, bucket, **environment)
     )
     sagemaker.create_endpoint_config(
-        EndpointConfigName=name,
-        Tags=tags,
-        **capture,
-        ProductionVariants=[
-            {
-                "VariantName": "AllTraffic",
-                "ModelName": name,
-                "InitialVariantWeight": 1.0,
-                "InstanceType": aws.settings.serve_instance,
-                "InitialInstanceCount": flags.instances,
-                **accelerator,
-            }
-        ],
+        **deployment.configuration(
+            name,
+            aws.settings.serve_instance,
+            flags.instances,
+            f"s3://{bucket}/{aws.settings.prefix}/{deployment.CAPTURE}",
+            flags.capture,
+            **accelerator,
+        )
     )
 
 
-def put_endpoint(aws: Aws, configuration: str) -> dict:
+def put_endpoint(aws: Aws, configuration: str, plan: rollout.Plan, bounds: scaling.Bounds) -> dict:
     """Create the endpoint, or move it to ``configuration``, and wait until it serves that.
 
     Raises ServiceError with SageMaker's reason; an endpoint that was serving goes on as it was.
     """
-    sagemaker, name = aws.client("sagemaker"), aws.settings.endpoint
-    names = {"EndpointName": name, "EndpointConfigName": configuration}
-    if describe_endpoint(aws) is None:
-        sagemaker.create_endpoint(**names, Tags=[{"Key": "project", "Value": "bintally"}])
-    else:
-        sagemaker.update_endpoint(**names)
-    with Console(stderr=True).status(f"waiting for endpoint {name}"):
-        while (document := describe_endpoint(aws))["EndpointStatus"] in (
-            "Creating",
-            "Updating",
-            "SystemUpdating",
-        ):
-            time.sleep(POLL)
-    if document["EndpointStatus"] != "InService" or document["EndpointConfigName"] != configuration:
-        raise ServiceError(
-            f"endpoint {name} is {document['EndpointStatus']}: "
-            f"{document.get('FailureReason', 'it did not take the new configuration')} (its log: "
-            f"{jobs.log_command(f'/aws/sagemaker/Endpoints/{name}')})"
-        )
-    return document
-
-
-def describe_endpoint(aws: Aws) -> dict | None:
-    try:
-        return aws.client("sagemaker").describe_endpoint(EndpointName=aws.settings.endpoint)
-    except ClientError as error:
-        if "Could not find" in error.response["Error"]["Message"]:
-            return None
-        raise
+    endpoint = rollout.describe(aws)
+    if endpoint is None:
+        return rollout.create(aws, configuration)
+    return rollout.update(aws, configuration, plan, scaling.before_update(aws, bounds, endpoint))
 
 
 def put_function(aws: Aws) -> None:
-    """Create or update the Lambda function ``count``, and wait until it can be invoked."""
-    lambda_, name = aws.client("lambda"), aws.settings.function
-    settings = {
-        "FunctionName": name,
-        "Role": aws.role,
-        "Timeout": 60,
-        "MemorySize": 512,
-        "ImageConfig": {"Command": ["containers.functions.count.app.handler"]},
-        "Environment": {"Variables": {"BINTALLY_ENDPOINT": aws.settings.endpoint}},
-    }
-    try:
-        lambda_.update_function_code(FunctionName=name, ImageUri=aws.image("function"))
-        lambda_.get_waiter("function_updated_v2").wait(FunctionName=name)
-        lambda_.update_function_configuration(**settings)
-        lambda_.get_waiter("function_updated_v2").wait(FunctionName=name)
-    except lambda_.exceptions.ResourceNotFoundException:
-        lambda_.create_function(
-            **settings,
-            PackageType="Image",
-            Code={"ImageUri": aws.image("function")},
-            Tags={"project": "bintally"},
-        )
-        lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
+    """Create or update the Lambda function ``count``."""
+    functions.put(
+        aws,
+        aws.settings.function,
+        "containers.functions.count.app.handler",
+        {"BINTALLY_ENDPOINT": aws.settings.endpoint},
+    )
 
 
 def delete(aws: Aws) -> dict:
     """Delete what ``deploy`` created; what is already gone is no error. Captured data stays."""
     sagemaker, lambda_, settings = aws.client("sagemaker"), aws.client("lambda"), aws.settings
-    if describe_endpoint(aws):
+    scaling.delete(aws)
+    if rollout.describe(aws):
         sagemaker.delete_endpoint(EndpointName=settings.endpoint)
         sagemaker.get_waiter("endpoint_deleted").wait(
             EndpointName=settings.endpoint, WaiterConfig={"Delay": 2}
         )
+    rollout.delete_alarms(aws)
     pages = sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=settings.endpoint)
     names = [config["EndpointConfigName"] for page in pages for config in page["EndpointConfigs"]]
     for name in names:
-        if jobs.is_name(name, settings.endpoint):  # a name may only begin like that of another endpoint
+        # Made here or by the pipeline; a name may only begin like that of another endpoint.
+        if jobs.is_name(name, settings.endpoint) or deployment.is_promoted(name, settings.endpoint):
             sagemaker.delete_endpoint_config(EndpointConfigName=name)
             sagemaker.delete_model(ModelName=name)
     with suppress(lambda_.exceptions.ResourceNotFoundException):

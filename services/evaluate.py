@@ -42,9 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     model = artifacts.resolve(aws, flags.model)
     job = jobs.name(jobs.EVALUATION)
     output = f"s3://{aws.default_bucket()}/{settings.prefix}/evaluation/{job}"
-    aws.client("sagemaker").create_processing_job(
-        **request(aws, job, model, data, output, flags.wrong_records)
-    )
+    wrong = [f"--wrong-records={flags.wrong_records}"] if flags.wrong_records is not None else []
+    aws.client("sagemaker").create_processing_job(**request(aws, job, model, data, output, wrong))
     print(f"processing job  {job}\nmodel           {model}\ndata            {data}")
     jobs.wait_for_processing(aws, job)
     folder = settings.local / "evaluations" / job
@@ -57,47 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     return evaluation
 
 
-def request(
-    aws: Aws, job: str, model: str, data: str, output: str, wrong_records: float | None = None
-) -> dict:
-    """CreateProcessingJob's parameters. Test photographs are scored, validation fits thresholds."""
-    arguments = ["--wrong-records", str(wrong_records)] if wrong_records is not None else []
-    return {
-        "ProcessingJobName": job,
-        "RoleArn": aws.role,
-        "AppSpecification": {
-            "ImageUri": aws.image("train"),
-            "ContainerEntrypoint": ["python", "-m", "containers.train.evaluate"],
-            **({"ContainerArguments": arguments} if arguments else {}),
-        },
-        "ProcessingInputs": [
-            jobs.processing_input("model", model),
-            jobs.processing_input("test", f"{data}/test/"),
-            jobs.processing_input("validation", f"{data}/validation/"),
-            jobs.processing_input("manifest", f"{data}/manifest.csv"),
-        ],
-        "ProcessingOutputConfig": {
-            "Outputs": [
-                {
-                    "OutputName": "evaluation",
-                    "S3Output": {
-                        "S3Uri": output,
-                        "LocalPath": "/opt/ml/processing/evaluation",
-                        "S3UploadMode": "EndOfJob",
-                    },
-                }
-            ]
-        },
-        "ProcessingResources": {
-            "ClusterConfig": {
-                "InstanceCount": 1,
-                "InstanceType": aws.settings.evaluate_instance,
-                "VolumeSizeInGB": 30,
-            }
-        },
-        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
-        "Tags": [{"Key": "project", "Value": "bintally"}],
+def request(aws: Aws, job: str, model: str, data: str, output: str, arguments: Sequence[str] = ()) -> dict:
+    """CreateProcessingJob's parameters. Test photographs are scored, validation fits thresholds.
+
+    arguments: of ``containers.train.evaluate``.
+    """
+    inputs = {
+        "model": model,
+        "test": f"{data}/test/",
+        "validation": f"{data}/validation/",
+        "manifest": f"{data}/manifest.csv",
     }
+    return jobs.processing(
+        aws, job, "containers.train.evaluate", list(arguments), inputs, {"evaluation": output}
+    )
 
 
 def report(evaluation: dict) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from botocore.exceptions import ClientError
 
+from containers.common import deployment
 from containers.common.errors import ServiceError, SettingsError
 from services import console
 from services.aws import Aws
@@ -48,10 +49,14 @@ def newest_dataset(aws: Aws) -> str:
     )
 
 
-def training_channels(data: str) -> list[dict]:
-    """What trains on an uploaded data set is given of it, downloaded to every instance."""
+def training_channels(data: str, recipe: str | None = None) -> list[dict]:
+    """What trains on an uploaded data set is given of it, downloaded to every instance.
+
+    recipe: S3 address of a ``recipe.json``, a channel of its own.
+    """
     places = {"train": "train/", "validation": "validation/", "manifest": "manifest.csv"}
-    return [_channel(name, f"{data}/{place}") for name, place in places.items()]
+    channels = [_channel(name, f"{data}/{place}") for name, place in places.items()]
+    return [*channels, _channel("recipe", recipe)] if recipe else channels
 
 
 def _channel(name: str, uri: str) -> dict:
@@ -70,6 +75,46 @@ def processing_input(name: str, uri: str) -> dict:
             "S3InputMode": "File",
             "S3DataDistributionType": "FullyReplicated",
         },
+    }
+
+
+def processing(
+    aws: Aws, job: str, module: str, arguments: list[str], inputs: dict[str, str], outputs: dict[str, str]
+) -> dict:
+    """CreateProcessingJob's parameters: a module of the training image on one instance.
+
+    inputs, outputs: S3 addresses by name; each lies at ``/opt/ml/processing/<name>``.
+    """
+    written = [
+        {
+            "OutputName": name,
+            "S3Output": {
+                "S3Uri": uri,
+                "LocalPath": f"/opt/ml/processing/{name}",
+                "S3UploadMode": "EndOfJob",
+            },
+        }
+        for name, uri in outputs.items()
+    ]
+    return {
+        "ProcessingJobName": job,
+        "RoleArn": aws.role,
+        "AppSpecification": {
+            "ImageUri": aws.image("train"),
+            "ContainerEntrypoint": ["python", "-m", module],
+            **({"ContainerArguments": arguments} if arguments else {}),
+        },
+        "ProcessingInputs": [processing_input(name, uri) for name, uri in inputs.items()],
+        **({"ProcessingOutputConfig": {"Outputs": written}} if written else {}),
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceCount": 1,
+                "InstanceType": aws.settings.evaluate_instance,
+                "VolumeSizeInGB": 30,
+            }
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+        "Tags": deployment.TAGS,
     }
 
 

@@ -33,6 +33,8 @@ class Settings:
     endpoint: str = "bintally"
     function: str = "bintally-count"
     pipeline: str = "bintally"
+    promote_function: str = "bintally-promote"
+    model_group: str = "bintally"  # of the Model Registry
     train_instance: str = "ml.m5.xlarge"
     explore_instance: str = "ml.m5.xlarge"
     evaluate_instance: str = "ml.m5.xlarge"

@@ -1,13 +1,14 @@
 """Trains a model on an uploaded data set: python -m services.train epochs=8 architecture=resnet18"""
 
 import argparse
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
 
+from containers.common import deployment
+from containers.common import recipe as recipes
 from containers.common.errors import SettingsError
 from services import console, jobs
 from services.aws import Aws
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     aws = Aws(settings)
     console.target(aws, flags.aws)
     data = (flags.data or jobs.newest_dataset(aws)).rstrip("/")
+    aws.default_bucket()
     job = jobs.name(jobs.TRAINING)
     aws.client("sagemaker").create_training_job(**request(aws, job, data, hyperparameters, flags))
     print(f"training job  {job}\ndata          {data}")
@@ -72,10 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> dict:
 
 
 def request(
-    aws: Aws, job: str, data: str, hyperparameters: dict[str, str], flags: argparse.Namespace
+    aws: Aws,
+    job: str,
+    data: str,
+    hyperparameters: dict[str, str],
+    flags: argparse.Namespace,
+    recipe: str | None = None,
 ) -> dict:
-    """CreateTrainingJob's parameters."""
-    output = f"s3://{aws.default_bucket()}/{aws.settings.prefix}/training"
+    """CreateTrainingJob's parameters. recipe: S3 address of one that the trainer reads itself."""
+    output = f"s3://{aws.bucket}/{aws.settings.prefix}/training"
     # 30 is WARNING: the toolkit otherwise logs its whole environment before the first line of ours.
     launcher = {"sagemaker_torch_distributed_enabled": "true", "sagemaker_container_log_level": "30"}
     processes = flags.processes or (None if is_gpu(aws.settings.train_instance) else 1)
@@ -90,7 +97,7 @@ def request(
             "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in METRICS.items()],
         },
         "HyperParameters": {**hyperparameters, **launcher},
-        "InputDataConfig": jobs.training_channels(data),
+        "InputDataConfig": jobs.training_channels(data, recipe),
         "OutputDataConfig": {"S3OutputPath": output},
         "ResourceConfig": {
             "InstanceType": aws.settings.train_instance,
@@ -98,7 +105,7 @@ def request(
             "VolumeSizeInGB": 50,
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": int(flags.hours * 3600)},
-        "Tags": [{"Key": "project", "Value": "bintally"}],
+        "Tags": deployment.TAGS,
     }
     if not flags.no_profiler:
         parameters["ProfilerConfig"] = {
@@ -123,17 +130,8 @@ def chosen_recipe(flag: str | None, settings: Settings) -> Path | None:
 
 
 def read_recipe(path: Path | None) -> dict[str, str]:
-    """The hyperparameters of a recipe, as the strings that SageMaker carries."""
-    if path is None:
-        return {}
-    try:
-        hyperparameters = json.loads(path.read_text())["hyperparameters"]
-        return {
-            name: json.dumps(value) if not isinstance(value, str) else value
-            for name, value in hyperparameters.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SettingsError(f"{path} is not a recipe ({{'hyperparameters': …}}): {error!r}") from None
+    """The hyperparameters of a recipe, as the strings that SageMaker carries; none without a file."""
+    return recipes.hyperparameters(path) if path else {}
 
 
 def pair(text: str) -> tuple[str, str]:

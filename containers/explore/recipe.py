@@ -11,7 +11,6 @@ from containers.explore.hyperparameters import Hyperparameters
 from containers.explore.leaderboard import COMPLETED, FULL, Row, best
 from containers.explore.space import DEFAULT
 
-FILE = "recipe.json"
 VERSIONS = ("autogluon.multimodal", "torch", "timm")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from containers.common.errors import BinTallyError
+from containers.common.recipe import FILE as RECIPE
 from containers.explore import leaderboard, recipe, space
 from containers.explore.hyperparameters import Hyperparameters
 from containers.explore.leaderboard import FULL, Row
@@ -116,7 +117,7 @@ class Search:
         for folder in self._folders:
             leaderboard.write(folder / leaderboard.FILE, self.rows)
             if scored:
-                recipe.write(folder / recipe.FILE, self._recipe())
+                recipe.write(folder / RECIPE, self._recipe())
 
     def _recipe(self) -> dict:
         data = self._data

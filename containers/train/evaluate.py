@@ -4,6 +4,9 @@ A SageMaker processing job of the training image. Below ``processing/``, in:
 ``model/model.tar.gz``, ``test/<count>/NAME.jpg``, ``validation/<count>/NAME.jpg`` and
 ``manifest/manifest.csv``; out: ``evaluation/{evaluation.json,evaluation.html,predictions.csv}``.
 It scores the graph that is served. Validation photographs only fit thresholds.
+
+With ``--challenge ENDPOINT`` the artifact is a challenger: what that endpoint serves is scored on the
+same test photographs, and the document also says whether the challenger is to be promoted.
 """
 
 import argparse
@@ -14,15 +17,16 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from containers.common import job, manifest, metrics, paths
+from containers.common import deployment, job, manifest, metrics, paths
 from containers.common.archive import unpack
-from containers.common.errors import BinTallyError, DataError, SettingsError
+from containers.common.errors import BinTallyError, DataError, ModelError, SettingsError
 from containers.common.graph import Graph
-from containers.train import baselines, calibration, detection, evaluation_page
+from containers.train import baselines, calibration, champion, comparison, detection, evaluation_page
 from containers.train.detection import Scored
 
 BATCH = 32
@@ -65,6 +69,43 @@ def evaluate(
         "detection": detection.detect(validation, test, graph.card.thresholds, wrong),
     }
     return document, _predictions(names, test)
+
+
+def challenge(
+    document: dict,
+    predictions: Sequence[dict],
+    endpoint: str,
+    level: float,
+    folder: Path,
+    records: Sequence[manifest.Row],
+) -> dict:
+    """``champion``, ``comparison`` and ``decision`` for a challenger that ``evaluate`` has scored.
+
+    folder: the tree of test photographs. Where there is no endpoint the challenger must beat the majority
+    class. Raises ServiceError for a champion that cannot be had, ModelError for one of other classes.
+    """
+    bins = {row.name: row.group for row in records}
+    true, counted = (np.array([row[key] for row in predictions]) for key in ("count", "counted"))
+    live = champion.deployed(endpoint)
+    if live is None:
+        majority = document["baselines"]["majority_class"]["count"]
+        name, others, about = f"always answering {majority}", np.full(len(true), majority), None
+    else:
+        graph = champion.load(live, threads=len(os.sched_getaffinity(0)))
+        name, classes = graph.card.name, graph.card.classes
+        if list(map(str, classes)) != list(document["confusion"]):
+            raise ModelError(f"the champion {name} counts {classes}, the challenger other classes")
+        print(f"the champion is {name}, of endpoint configuration {live.configuration}", flush=True)
+        scored = _score(graph, _photographs(folder, records, classes), bins, "test")
+        others, about = np.asarray(classes)[scored.probabilities.argmax(1)], {"model": name, **asdict(live)}
+    compared = comparison.compare(
+        counted == true, others == true, [bins[row["name"]] for row in predictions], level
+    )
+    return {
+        "champion": about,
+        "comparison": {"against": name, **compared},
+        "decision": comparison.decide(document["model"], name, compared),
+    }
 
 
 def _scores(test: Scored) -> dict[str, object]:
@@ -151,24 +192,32 @@ def _predict(graph: Graph, files: Sequence[Path], side: str) -> Iterator[np.ndar
                 print(f"evaluated {done}/{len(files)} {side} photographs", flush=True)
 
 
-def _wrong_records(arguments: Sequence[str] | None) -> float:
+def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m containers.train.evaluate")
     parser.add_argument("--wrong-records", type=float, default=detection.WRONG_RECORDS)
-    share = parser.parse_args(arguments).wrong_records
-    if not 0 < share < 1:
-        raise SettingsError(f"wrong-records is {share:g}: it is a share of all records, between 0 and 1")
-    return share
+    parser.add_argument("--challenge", metavar="ENDPOINT")
+    parser.add_argument("--level", type=float, default=deployment.LEVEL)
+    flags = parser.parse_args(arguments)
+    if not 0 < flags.wrong_records < 1:
+        raise SettingsError(
+            f"wrong-records is {flags.wrong_records:g}: it is a share of all records, between 0 and 1"
+        )
+    if not 0.5 < flags.level < 1:
+        raise SettingsError(f"level is {flags.level:g}: it is a confidence, between 0.5 and 1")
+    return flags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
-        wrong = _wrong_records(arguments)
+        flags = _flags(arguments)
         records = manifest.read(paths.processing("manifest", manifest.FILE))
         with tempfile.TemporaryDirectory() as folder:
             unpack(paths.processing("model", "model.tar.gz"), Path(folder))
             graph = Graph(Path(folder), threads=len(os.sched_getaffinity(0)))
             folders = {side: paths.processing(side) for side in ("validation", "test")}
-            document, rows = evaluate(graph, folders, records, wrong)
+            document, rows = evaluate(graph, folders, records, flags.wrong_records)
+        if flags.challenge:
+            document |= challenge(document, rows, flags.challenge, flags.level, folders["test"], records)
     except (BinTallyError, OSError) as error:
         return job.failed(error, str(error))
     target = paths.processing("evaluation")
@@ -185,6 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"photographs={len(rows)}",
         flush=True,
     )
+    if flags.challenge:
+        print(document["decision"]["reason"], flush=True)
     return 0
 
 

@@ -12,6 +12,7 @@ def page(document: dict) -> str:
     """The whole page from the document alone, so that both always say the same."""
     scores, data, level = document["metrics"], document["data"], _usual(document)
     sections = [
+        *([_challenge(document)] if "decision" in document else []),
         _against_what(document),
         _errors_caught(document),
         _by_count(document),
@@ -33,6 +34,33 @@ def page(document: dict) -> str:
         f"bins {known}."
     )
     return render("How far can the counts be believed?", sections, lead, facts)
+
+
+def _challenge(document: dict) -> Section:
+    found, decision, champion = document["comparison"], document["decision"], document["champion"]
+    level, detectable = _asked(found["level"]), found["detectable_gain"]
+    verdict = "Yes." if decision["promote"] else "No."
+    where = (
+        f"{found['against']} is what endpoint {champion['endpoint']} serves, with the configuration "
+        f"{champion['configuration']}."
+        if champion
+        else "Nothing is deployed yet, and a first model must beat the answer that needs no model."
+    )
+    text = (
+        f"{verdict} {decision['reason']}.\n\n{where} Both counted the same photographs, and the model is "
+        f"promoted only where we can be {level} sure that it counts better: where the whole bar lies to the "
+        f"right of zero. With this many photographs, and two that differ as often as these, a true gain of "
+        f"{100 * detectable:.1f} points would be found {_asked(found['power'])} of the time; a smaller one "
+        "may well be missed."
+    )
+    names = {"challenger": f"this model, {document['model']}", "other": found["against"]}
+    rows = [
+        [names[side], shown(found["accuracies"][side], percent=True, two_lines=True), f"{alone:,}"]
+        for side, alone in (("challenger", found["only_challenger"]), ("other", found["only_other"]))
+    ]
+    table = Table(["", "exact", "exact where the other is not"], rows, strong=(0,))
+    picture = Picture(figures.gain(found["gain"], detectable, f"{level} sure"))
+    return Section("Does it replace what is deployed?", text, [table], [picture])
 
 
 def _against_what(document: dict) -> Section:

@@ -179,6 +179,26 @@ def bars(
     return svg(figure, f"{ylabel} by {xlabel}")
 
 
+@styled
+def gain(gain: Mapping[str, float], detectable: float, level: str) -> str:
+    """A gain with its one-sided lower bound, against zero and the smallest gain that could be found.
+
+    gain: ``{"value", "low"}``; all are differences of shares.
+    """
+    figure, plot = axes(1.5, grid="x")
+    value, low = 100 * gain["value"], 100 * gain["low"]
+    edge = 1.25 * max(1.0, abs(value), abs(low), 100 * detectable)
+    plot.plot([low, edge], [0, 0], color=BLUE, linewidth=7, alpha=0.25, solid_capstyle="butt", label=level)
+    plot.plot([low, low], [-0.2, 0.2], color=BLUE)
+    plot.plot(value, 0, "o", color=BLUE, markersize=7, label="measured")
+    plot.axvline(0, color=INK, linewidth=1.4)
+    plot.axvline(100 * detectable, color=ORANGE, linestyle="--", linewidth=1.4, label="smallest detectable")
+    plot.set(xlabel="points of accuracy gained", ylim=(-0.6, 0.6), xlim=(-edge, edge), yticks=[])
+    plot.spines["left"].set_visible(False)
+    figure.legend(loc="outside upper left", ncols=3)
+    return svg(figure, f"a gain of {value:.1f} points, with a lower bound of {low:.1f}")
+
+
 def _with_intervals(plot: Axes, x: Sequence, scores: Sequence[Mapping], **options) -> None:
     value = np.array([s["value"] for s in scores])
     # A percentile interval need not hold its value when there are few bins.

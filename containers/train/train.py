@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from containers.common import job, manifest, metrics, paths
+from containers.common import job, manifest, metrics, paths, recipe
 from containers.common.errors import BinTallyError
 from containers.train import (
     checkpoint,
@@ -207,7 +207,8 @@ def main() -> int:
     stop = job.Stop()
     signal.signal(signal.SIGTERM, stop.ask)
     try:
-        hp = hyperparameters.parse(sys.argv[1:])
+        # A later argument wins: those that the job was given outdo the recipe of its channel.
+        hp = hyperparameters.parse([*recipe.arguments(paths.channel("recipe")), *sys.argv[1:]])
         with world() as peers:
             train(hp, peers, stop)
     except BinTallyError as error:

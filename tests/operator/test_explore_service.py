@@ -14,6 +14,7 @@ SEARCH = """
     import json, os, pathlib, time
     from containers.common import paths
     from containers.common.errors import BinTallyError
+    from containers.common.recipe import FILE
     from containers.explore import leaderboard, recipe
     from containers.explore.hyperparameters import parse
     from tests.explore.rows import row
@@ -36,7 +37,7 @@ SEARCH = """
     leaderboard.write(paths.model() / leaderboard.FILE, rows)
     if hp.seed != 1:
         document = recipe.document(rows, hp, "f" * 64, 1000, "float32")
-        recipe.write(paths.model() / recipe.FILE, document)
+        recipe.write(paths.model() / FILE, document)
     print("trial=2 round=full status=completed validation_accuracy=0.5000 best_validation_accuracy=0.5000")
     if hp.seed == 2:
         time.sleep(600)

@@ -9,13 +9,14 @@ import tarfile
 import numpy as np
 import pytest
 
+from containers.common import archive, aws, manifest, metrics, paths, verdict
 from containers.common import card as cards
-from containers.common import manifest, metrics, paths, verdict
 from containers.common.metrics import Resamples
 from containers.train import baselines, calibration, detection, evaluate, evaluation_page
 from containers.train.detection import Scored
 from containers.train.page import Fact, Picture, Section, Table, render
 from tests import squares
+from tests.fake_aws import FakeAws, endpoint
 
 CLASSES = [1, 2, 3, 4, 5]
 
@@ -278,6 +279,73 @@ def test_plain_mistakes_are_one_line_and_a_failure_file(job, capsys, spoil, argu
     [line] = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ") and said in line
     assert paths.failure().read_text() == line.removeprefix("error: ")
+    assert not (job / "evaluation").exists()
+
+
+@pytest.fixture
+def champion(job, trained, tmp_path, monkeypatch):
+    """An endpoint that serves the same artifact as the job scores; what changes its card is returned."""
+    folder = tmp_path / "champion"
+    folder.mkdir()
+    for name in (cards.FILE, cards.SERVED_GRAPH):
+        shutil.copy(trained[0] / "model" / name, folder / name)
+    fake = FakeAws(endpoint("live"))
+    fake.files["s3://b/model-of-live.tar.gz"] = tmp_path / "champion.tar.gz"
+    monkeypatch.setattr(aws, "client", fake)
+
+    def change(**changed) -> None:
+        card = json.loads((folder / cards.FILE).read_text()) | changed
+        (folder / cards.FILE).write_text(json.dumps(card))
+        archive.pack(folder, tmp_path / "champion.tar.gz")
+
+    change(name="the-champion")
+    return change
+
+
+def test_a_challenger_is_compared_with_the_champion_of_the_endpoint(job, champion, capsys):
+    assert evaluate.main(["--challenge", "bins", "--level", "0.95"]) == 0
+    document = json.loads((job / "evaluation/evaluation.json").read_text())
+    assert document["champion"] == {
+        "model": "the-champion",
+        "endpoint": "bins",
+        "configuration": "live",
+        "artifact": "s3://b/model-of-live.tar.gz",
+    }
+    found, decision = document["comparison"], document["decision"]
+    assert found["against"] == "the-champion" and found["level"] == 0.95
+    assert (
+        found["accuracies"]["challenger"] == found["accuracies"]["other"] == document["metrics"]["accuracy"]
+    )
+    assert decision["promote"] is False and decision["reason"] in capsys.readouterr().out
+    page = (job / "evaluation/evaluation.html").read_text()
+    assert "Does it replace what is deployed?" in page and decision["reason"] in page
+    assert page == evaluation_page.page(document) and page.count("<svg") == 6
+
+
+def test_without_an_endpoint_a_challenger_must_beat_the_majority_class(job, monkeypatch):
+    monkeypatch.setattr(aws, "client", FakeAws(None))
+    assert evaluate.main(["--challenge", "bins"]) == 0
+    document = json.loads((job / "evaluation/evaluation.json").read_text())
+    majority = document["baselines"]["majority_class"]
+    assert document["champion"] is None
+    assert document["comparison"]["against"] == f"always answering {majority['count']}"
+    assert document["comparison"]["accuracies"]["other"]["value"] == pytest.approx(majority["accuracy"])
+    assert document["decision"]["promote"] is True
+
+
+@pytest.mark.parametrize(
+    ("spoil", "arguments", "said"),
+    [
+        (lambda change: change(classes=[0, 1, 2, 3, 4]), [], "the challenger other classes"),
+        (lambda change: change(nonsense=1), [], "which endpoint bins serves, cannot be scored"),
+        (lambda change: None, ["--level", "0.3"], "level is 0.3"),
+    ],
+)
+def test_a_champion_that_cannot_be_scored_promotes_nothing(job, champion, capsys, spoil, arguments, said):
+    spoil(champion)
+    assert evaluate.main(["--challenge", "bins", *arguments]) == 1
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ") and said in line
     assert not (job / "evaluation").exists()
 
 

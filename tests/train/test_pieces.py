@@ -1,14 +1,17 @@
 """The parts of training that can be checked without training."""
 
+import json
 from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 
+from containers.common import recipe
 from containers.common.errors import DataError, SettingsError
 from containers.common.manifest import EXTRA, Row
 from containers.train import checkpoint, data, depthwise, hyperparameters, network, scoring
+from containers.train import train as trainer
 from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
 from tests import squares
@@ -185,3 +188,34 @@ def test_an_interrupted_checkpoint_leaves_the_earlier_one(tmp_path):
     checkpoint.save(tmp_path, {"recipe": {"epochs": 1}, "weight": torch.ones(2)})
     (tmp_path / f"{checkpoint.FILE}.part").write_bytes(b"half")
     assert checkpoint.load(tmp_path, {"epochs": 1})["weight"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "arguments", "said"),
+    [
+        ({"epochs": 0}, [], "epochs=0: must be at least 1"),
+        ({"epochs": 0}, ["--epochs", "-1"], "epochs=-1: must be at least 1"),
+        ({"epoch": 3}, [], "unknown hyperparameter epoch"),
+        (None, [], "recipe.json is not a recipe"),
+    ],
+)
+def test_the_trainer_reads_a_recipe_channel_and_arguments_outdo_it(
+    tmp_path, monkeypatch, capsys, hyperparameters, arguments, said
+):
+    """By what it refuses, which it says before it looks at a photograph."""
+    channel = tmp_path / "input/data/recipe"
+    channel.mkdir(parents=True)
+    (channel / recipe.FILE).write_text(json.dumps({"hyperparameters": hyperparameters}))
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    monkeypatch.setattr(trainer.sys, "argv", ["train.py", *arguments])
+    monkeypatch.setattr(trainer.signal, "signal", lambda *_: None)
+    assert trainer.main() == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_recipe_gives_strings_as_sagemaker_does(tmp_path):
+    assert recipe.arguments(tmp_path) == []
+    (tmp_path / recipe.FILE).write_text(
+        '{"hyperparameters": {"flip": true, "epochs": 3, "precision": "bf16"}}'
+    )
+    assert recipe.arguments(tmp_path) == ["--flip", "true", "--epochs", "3", "--precision", "bf16"]
