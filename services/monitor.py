@@ -4,15 +4,16 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
 
+from containers.common import deployment
 from containers.common.errors import ServiceError, SettingsError
-from services import alarms, console, jobs, retraining
+from services import alarms, console, jobs, pipeline, retraining, rollout
 from services.alarms import Thresholds
 from services.aws import Aws
-from services.deploy import describe_endpoint
 from services.settings import Settings
 from services.windows import Windows
 
@@ -37,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--quiet-hours", type=int, default=usual.quiet_hours, help="alarm without requests (1)")
     p.add_argument("--no-alarms", action="store_true", help="neither publish metrics nor put alarms")
     p.add_argument("--retrain", action="store_true", help="start the pipeline when the model has aged")
+    p.add_argument("--data", help="s3://… to retrain on (default: the data set that was uploaded last)")
     p.add_argument("--monitor-instance", metavar="TYPE", help="instance type")
     p.add_argument("--train-image", metavar="URI", help="the image that reads, which is the training image")
     console.add_aws_flag(p)
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     settings = Settings.load(flags)
     aws = Aws(settings)
     console.target(aws, flags.aws)
-    endpoint = describe_endpoint(aws)
+    endpoint = rollout.describe(aws)
     if endpoint is None or not endpoint.get("ProductionVariants"):
         raise ServiceError(f"no endpoint {settings.endpoint} that serves: run 'make deploy' first")
     document, folder = read(aws, endpoint, windows, flags)
@@ -63,13 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     watching = alarms.wanted(thresholds, live["baseline"], live["accuracy"])
     if not flags.no_alarms:
         alarms.put(aws, settings.endpoint, watching)
-        variant = endpoint["ProductionVariants"][0]["VariantName"]  # ours have one
-        alarms.put_no_traffic(aws, settings.endpoint, variant, thresholds.quiet_hours)
+        alarms.put_no_traffic(aws, settings.endpoint, thresholds.quiet_hours)
         alarms.publish(aws, settings.endpoint, metrics)
     report(document, watching)
     print(f"the page        {folder / 'monitor.html'}")
     if flags.retrain:
-        retraining.retrain(aws, settled(aws, settings.endpoint, watching, metrics))
+        states = settled(aws, settings.endpoint, watching, metrics)
+        data = ["--data", flags.data] if flags.data else []
+        retraining.retrain(
+            aws, states, partial(pipeline.start, aws, pipeline.parser().parse_args(["start", *data]))
+        )
     return document
 
 
@@ -77,7 +82,9 @@ def read(aws: Aws, endpoint: Mapping, windows: Windows, flags: argparse.Namespac
     """Have a job read what was captured; returns its document, and the folder with that and the page."""
     settings, job = aws.settings, jobs.name(jobs.MONITORING)
     base = f"s3://{aws.default_bucket()}/{settings.prefix}"
-    capture = (endpoint.get("DataCaptureConfig") or {}).get("DestinationS3Uri", f"{base}/capture")
+    capture = (endpoint.get("DataCaptureConfig") or {}).get(
+        "DestinationS3Uri", f"{base}/{deployment.CAPTURE}"
+    )
     output = f"{base}/monitor/{job}"
     asked = [
         "--endpoint", settings.endpoint,
@@ -129,7 +136,7 @@ def request(aws: Aws, job: str, model: str, output: str, asked: list[str]) -> di
             }
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
-        "Tags": [{"Key": "project", "Value": "bintally"}],
+        "Tags": deployment.TAGS,
     }
 
 
