@@ -331,7 +331,6 @@ def test_without_a_pipeline_it_says_so(aws, monkeypatch):
     ("arguments", "said"),
     [
         (["--endpoint", "absent"], "no endpoint absent that serves: run 'make deploy' first"),
-        (["--feedback", "s3://no-such-bucket/x"], "NoSuchBucket"),
     ],
 )
 def test_plain_mistakes_end_with_one_clear_line(cloud, arguments, said):

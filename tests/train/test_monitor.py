@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from containers.common import archive, paths
 from containers.common import card as cards
 from containers.common import photograph as photographs
+from containers.train.monitor import __main__ as job
 from containers.train.monitor import baseline, capture, document, drift, feedback, page, reading, sections
 from containers.train.monitor.appearance import measure
 from containers.train.monitor.drift import Histogram, psi
+from tests import ROOT
 from tests.captured import MODEL, NOON, answer, photograph, record
 
 CLASSES = [1, 2, 3, 4, 5]
@@ -263,6 +266,23 @@ def test_only_requests_that_hold_a_photograph_are_sampled():
     sent = [record("1"), record("2", photograph=b"1"), record("3").replace(b"s3_uri", b"image")]
     sample = read(sent).cells[SPAN.since, MODEL].sample
     assert sorted(reference.offset for reference in sample) == [len(sent[0]), len(sent[0]) + len(sent[1])]
+
+
+@pytest.mark.parametrize(
+    ("place", "said"), [("nowhere", "'nowhere' is no S3 address"), ("s3://b/c", "model.tar.gz is missing")]
+)
+def test_plain_mistakes_are_one_line_and_a_failure_file(tmp_path, monkeypatch, capsys, place, said):
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    model = tmp_path / "processing" / "model"
+    model.mkdir(parents=True)
+    if place == "nowhere":
+        archive.pack(ROOT / "models", model / "model.tar.gz")
+    window = ["--since", "2026-07-01T00:00Z", "--until", "2026-07-02T00:00Z", "--window", "3600"]
+    rest = ["--recent", "3600", "--sample", "5", "--feedback", "s3://b/f", "--variants", "v", *window]
+    assert job.main(["--endpoint", "e", "--capture", place, *rest]) == 1
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ") and said in line
+    assert paths.failure().read_text() == line.removeprefix("error: ")
 
 
 def test_the_trainer_leaves_a_baseline(trained):
