@@ -82,8 +82,9 @@ def put(aws: Aws, endpoint: str, alarms: list[Alarm]) -> None:
     One reading decides, and its word holds until the next: between two there is nothing to evaluate. Alarms
     of a model before that have nothing to watch any more are deleted.
     """
-    idle = set(KINDS) - {alarm.kind for alarm in alarms}
-    aws.client("cloudwatch").delete_alarms(AlarmNames=[prefix(endpoint) + kind for kind in sorted(idle)])
+    if idle := set(KINDS) - {alarm.kind for alarm in alarms}:
+        names = [prefix(endpoint) + kind for kind in sorted(idle)]
+        aws.client("cloudwatch").delete_alarms(AlarmNames=names)
     for alarm in alarms:
         comparison = "LessThanThreshold" if alarm.below else "GreaterThanThreshold"
         aws.client("cloudwatch").put_metric_alarm(

@@ -79,11 +79,18 @@ def processing_input(name: str, uri: str) -> dict:
 
 
 def processing(
-    aws: Aws, job: str, module: str, arguments: list[str], inputs: dict[str, str], outputs: dict[str, str]
+    aws: Aws,
+    job: str,
+    module: str,
+    arguments: list[str],
+    inputs: dict[str, str],
+    outputs: dict[str, str],
+    instance: str | None = None,
 ) -> dict:
     """CreateProcessingJob's parameters: a module of the training image on one instance.
 
-    inputs, outputs: S3 addresses by name; each lies at ``/opt/ml/processing/<name>``.
+    inputs, outputs: S3 addresses by name; each lies at ``/opt/ml/processing/<name>``. instance: its type,
+    that of evaluations by default.
     """
     written = [
         {
@@ -109,7 +116,7 @@ def processing(
         "ProcessingResources": {
             "ClusterConfig": {
                 "InstanceCount": 1,
-                "InstanceType": aws.settings.evaluate_instance,
+                "InstanceType": instance or aws.settings.evaluate_instance,
                 "VolumeSizeInGB": 30,
             }
         },

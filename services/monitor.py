@@ -31,11 +31,25 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--recent", default="24h", help="what metrics and alarms are about (default: 24h)")
     p.add_argument("--sample", type=int, default=200, help="photographs measured of each window (200)")
     p.add_argument("--feedback", metavar="S3", help="folder of *.jsonl with event_id and count")
-    p.add_argument("--mismatch", type=float, default=usual.mismatch, help="alarm above this share (0.2)")
-    p.add_argument("--confidence-drop", type=float, default=usual.confidence_drop, help="alarm (0.05)")
-    p.add_argument("--drift", type=float, default=usual.drift, help="alarm above this index (0.25)")
-    p.add_argument("--accuracy-drop", type=float, default=usual.accuracy_drop, help="alarm (0.05)")
-    p.add_argument("--quiet-hours", type=int, default=usual.quiet_hours, help="alarm without requests (1)")
+    p.add_argument(
+        "--mismatch", type=float, default=usual.mismatch, help="alarm above this share (default: 0.2)"
+    )
+    p.add_argument(
+        "--confidence-drop",
+        type=float,
+        default=usual.confidence_drop,
+        help="alarm so far below validation (0.05)",
+    )
+    p.add_argument("--drift", type=float, default=usual.drift, help="alarm above this index (default: 0.25)")
+    p.add_argument(
+        "--accuracy-drop",
+        type=float,
+        default=usual.accuracy_drop,
+        help="alarm so far below validation (0.05)",
+    )
+    p.add_argument(
+        "--quiet-hours", type=int, default=usual.quiet_hours, help="alarm after hours without requests (1)"
+    )
     p.add_argument("--no-alarms", action="store_true", help="neither publish metrics nor put alarms")
     p.add_argument("--retrain", action="store_true", help="start the pipeline when the model has aged")
     p.add_argument("--data", help="s3://… to retrain on (default: the data set that was uploaded last)")
@@ -94,8 +108,12 @@ def read(aws: Aws, endpoint: Mapping, windows: Windows, flags: argparse.Namespac
         "--sample", str(flags.sample),
         *windows.arguments(),
     ]  # fmt: skip
-    model = live_model(aws, endpoint)
-    aws.client("sagemaker").create_processing_job(**request(aws, job, model, output, asked))
+    # The job reads captured records from S3 itself: no input could hold them all.
+    inputs, outputs = {"model": live_model(aws, endpoint)}, {"monitor": output}
+    request = jobs.processing(
+        aws, job, "containers.train.monitor", asked, inputs, outputs, settings.monitor_instance
+    )
+    aws.client("sagemaker").create_processing_job(**request)
     print(f"processing job  {job}\nendpoint        {settings.endpoint}\ncaptured in     {capture}")
     jobs.wait_for_processing(aws, job)
     folder = settings.local / "monitor" / job
@@ -103,41 +121,6 @@ def read(aws: Aws, endpoint: Mapping, windows: Windows, flags: argparse.Namespac
     for file in FILES:
         aws.download(f"{output}/{file}", folder / file)
     return json.loads((folder / "monitor.json").read_text()), folder
-
-
-def request(aws: Aws, job: str, model: str, output: str, asked: list[str]) -> dict:
-    """CreateProcessingJob's parameters. The job reads captured records from S3 itself."""
-    return {
-        "ProcessingJobName": job,
-        "RoleArn": aws.role,
-        "AppSpecification": {
-            "ImageUri": aws.image("train"),
-            "ContainerEntrypoint": ["python", "-m", "containers.train.monitor"],
-            "ContainerArguments": asked,
-        },
-        "ProcessingInputs": [jobs.processing_input("model", model)],
-        "ProcessingOutputConfig": {
-            "Outputs": [
-                {
-                    "OutputName": "monitor",
-                    "S3Output": {
-                        "S3Uri": output,
-                        "LocalPath": "/opt/ml/processing/monitor",
-                        "S3UploadMode": "EndOfJob",
-                    },
-                }
-            ]
-        },
-        "ProcessingResources": {
-            "ClusterConfig": {
-                "InstanceCount": 1,
-                "InstanceType": aws.settings.monitor_instance,
-                "VolumeSizeInGB": 30,
-            }
-        },
-        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
-        "Tags": deployment.TAGS,
-    }
 
 
 def live_model(aws: Aws, endpoint: Mapping) -> str:

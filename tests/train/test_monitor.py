@@ -275,8 +275,10 @@ def test_plain_mistakes_are_one_line_and_a_failure_file(tmp_path, monkeypatch, c
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
     model = tmp_path / "processing" / "model"
     model.mkdir(parents=True)
+    (tmp_path / "card").mkdir()
     if place == "nowhere":
-        archive.pack(ROOT / "models", model / "model.tar.gz")
+        cards.read(ROOT / "models").write(tmp_path / "card")
+        archive.pack(tmp_path / "card", model / "model.tar.gz")
     window = ["--since", "2026-07-01T00:00Z", "--until", "2026-07-02T00:00Z", "--window", "3600"]
     rest = ["--recent", "3600", "--sample", "5", "--feedback", "s3://b/f", "--variants", "v", *window]
     assert job.main(["--endpoint", "e", "--capture", place, *rest]) == 1

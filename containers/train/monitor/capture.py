@@ -20,7 +20,7 @@ from containers.train.monitor.reading import Reference, Span, Summary, read
 BATCH_BYTES = 8 << 20  # objects that a process fetches together; a larger one is streamed alone
 BATCH_PHOTOGRAPHS = 64
 GAP_BYTES, RANGE_BYTES = 256 << 10, 4 << 20  # between two photographs that one request fetches, and of all
-MOST_WORKERS = 4  # enough to be bound by S3, and together within half a gigabyte of memory
+MOST_WORKERS = 4  # a hundred megabytes each, and half a gigabyte is all that there is
 
 
 @dataclass(frozen=True)

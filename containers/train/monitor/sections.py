@@ -120,7 +120,8 @@ def accuracy(document: Mapping, line: Timeline) -> Section:
     right = sum(line.sums(lambda w: w["feedback"]["alarms_right"]))
     text = (
         f"{given['joined']:,} of these answers have a true count by now, and {_percent(total['value'])} of "
-        f"them were exact (95\u00a0% interval {_percent(total['low'])} to {_percent(total['high'])}, Wilson's). "
+        f"them were exact (95\u00a0% interval {_percent(total['low'])} to {_percent(total['high'])}, "
+        "Wilson's). "
     )
     if alarms:
         text += f"Of {alarms:,} mismatches among them {right:,} were wrong records indeed. "
