@@ -86,9 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     if flags.retrain:
         states = settled(aws, settings.endpoint, watching, metrics)
         data = ["--data", flags.data] if flags.data else []
-        retraining.retrain(
-            aws, states, partial(pipeline.start, aws, pipeline.parser().parse_args(["start", *data]))
-        )
+        asked = pipeline.parser().parse_args(["start", "--endpoint-name", settings.endpoint, *data])
+        retraining.retrain(aws, states, partial(pipeline.start, aws, asked))
     return document
 
 
