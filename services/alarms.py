@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from containers.common import deployment
 from services.aws import Aws
 
 NAMESPACE = "BinTally"
 MINUTE, HOUR = 60, 3600
 UNITS = {"CapturedRequests": "Count"}
 KINDS = ("mismatch", "confidence", "drift", "accuracy")  # of the alarms on what the monitor publishes
+NO_TRAFFIC = "no-traffic"
 AGEING = ("drift", "confidence", "accuracy")  # alarms that say that the model, or its world, has changed
 
 
@@ -80,8 +82,9 @@ def put(aws: Aws, endpoint: str, alarms: list[Alarm]) -> None:
     One reading decides, and its word holds until the next: between two there is nothing to evaluate. Alarms
     of a model before that have nothing to watch any more are deleted.
     """
-    idle = set(KINDS) - {alarm.kind for alarm in alarms}
-    aws.client("cloudwatch").delete_alarms(AlarmNames=[prefix(endpoint) + kind for kind in sorted(idle)])
+    if idle := set(KINDS) - {alarm.kind for alarm in alarms}:
+        names = [prefix(endpoint) + kind for kind in sorted(idle)]
+        aws.client("cloudwatch").delete_alarms(AlarmNames=names)
     for alarm in alarms:
         comparison = "LessThanThreshold" if alarm.below else "GreaterThanThreshold"
         aws.client("cloudwatch").put_metric_alarm(
@@ -96,20 +99,20 @@ def put(aws: Aws, endpoint: str, alarms: list[Alarm]) -> None:
             Threshold=alarm.bound,
             ComparisonOperator=comparison,
             TreatMissingData="ignore",
-            Tags=[{"Key": "project", "Value": "bintally"}],
+            Tags=deployment.TAGS,
         )
 
 
-def put_no_traffic(aws: Aws, endpoint: str, variant: str, hours: int) -> None:
+def put_no_traffic(aws: Aws, endpoint: str, hours: int) -> None:
     """On what SageMaker itself publishes, so that it goes off whether anybody reads captures or not."""
     aws.client("cloudwatch").put_metric_alarm(
-        AlarmName=f"{prefix(endpoint)}no-traffic",
+        AlarmName=prefix(endpoint) + NO_TRAFFIC,
         AlarmDescription=f"BinTally: nobody asks endpoint {endpoint}",
         Namespace="AWS/SageMaker",
         MetricName="Invocations",
         Dimensions=[
             {"Name": "EndpointName", "Value": endpoint},
-            {"Name": "VariantName", "Value": variant},
+            {"Name": "VariantName", "Value": deployment.VARIANT},
         ],
         Statistic="Sum",
         Period=HOUR,
@@ -117,8 +120,14 @@ def put_no_traffic(aws: Aws, endpoint: str, variant: str, hours: int) -> None:
         Threshold=1,
         ComparisonOperator="LessThanThreshold",
         TreatMissingData="breaching",
-        Tags=[{"Key": "project", "Value": "bintally"}],
+        Tags=deployment.TAGS,
     )
+
+
+def delete(aws: Aws, endpoint: str) -> None:
+    """The alarms of the monitor; what is already gone is no error."""
+    names = [prefix(endpoint) + kind for kind in (*KINDS, NO_TRAFFIC)]
+    aws.client("cloudwatch").delete_alarms(AlarmNames=names)
 
 
 def states(aws: Aws, endpoint: str) -> dict[str, dict]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from containers.common import deployment
-from services import artifacts, console, functions, jobs, rollout, scaling
+from services import alarms, artifacts, console, functions, jobs, rollout, scaling
 from services.aws import Aws
 from services.settings import Settings
 
@@ -119,6 +119,7 @@ def delete(aws: Aws) -> dict:
             EndpointName=settings.endpoint, WaiterConfig={"Delay": 2}
         )
     rollout.delete_alarms(aws)
+    alarms.delete(aws, settings.endpoint)
     pages = sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=settings.endpoint)
     names = [config["EndpointConfigName"] for page in pages for config in page["EndpointConfigs"]]
     for name in names:

@@ -4,15 +4,16 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
 
+from containers.common import deployment
 from containers.common.errors import ServiceError, SettingsError
-from services import alarms, console, jobs, retraining
+from services import alarms, console, jobs, pipeline, retraining, rollout
 from services.alarms import Thresholds
 from services.aws import Aws
-from services.deploy import describe_endpoint
 from services.settings import Settings
 from services.windows import Windows
 
@@ -30,13 +31,28 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--recent", default="24h", help="what metrics and alarms are about (default: 24h)")
     p.add_argument("--sample", type=int, default=200, help="photographs measured of each window (200)")
     p.add_argument("--feedback", metavar="S3", help="folder of *.jsonl with event_id and count")
-    p.add_argument("--mismatch", type=float, default=usual.mismatch, help="alarm above this share (0.2)")
-    p.add_argument("--confidence-drop", type=float, default=usual.confidence_drop, help="alarm (0.05)")
-    p.add_argument("--drift", type=float, default=usual.drift, help="alarm above this index (0.25)")
-    p.add_argument("--accuracy-drop", type=float, default=usual.accuracy_drop, help="alarm (0.05)")
-    p.add_argument("--quiet-hours", type=int, default=usual.quiet_hours, help="alarm without requests (1)")
+    p.add_argument(
+        "--mismatch", type=float, default=usual.mismatch, help="alarm above this share (default: 0.2)"
+    )
+    p.add_argument(
+        "--confidence-drop",
+        type=float,
+        default=usual.confidence_drop,
+        help="alarm so far below validation (0.05)",
+    )
+    p.add_argument("--drift", type=float, default=usual.drift, help="alarm above this index (default: 0.25)")
+    p.add_argument(
+        "--accuracy-drop",
+        type=float,
+        default=usual.accuracy_drop,
+        help="alarm so far below validation (0.05)",
+    )
+    p.add_argument(
+        "--quiet-hours", type=int, default=usual.quiet_hours, help="alarm after hours without requests (1)"
+    )
     p.add_argument("--no-alarms", action="store_true", help="neither publish metrics nor put alarms")
     p.add_argument("--retrain", action="store_true", help="start the pipeline when the model has aged")
+    p.add_argument("--data", help="s3://… to retrain on (default: the data set that was uploaded last)")
     p.add_argument("--monitor-instance", metavar="TYPE", help="instance type")
     p.add_argument("--train-image", metavar="URI", help="the image that reads, which is the training image")
     console.add_aws_flag(p)
@@ -52,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     settings = Settings.load(flags)
     aws = Aws(settings)
     console.target(aws, flags.aws)
-    endpoint = describe_endpoint(aws)
+    endpoint = rollout.describe(aws)
     if endpoint is None or not endpoint.get("ProductionVariants"):
         raise ServiceError(f"no endpoint {settings.endpoint} that serves: run 'make deploy' first")
     document, folder = read(aws, endpoint, windows, flags)
@@ -63,13 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     watching = alarms.wanted(thresholds, live["baseline"], live["accuracy"])
     if not flags.no_alarms:
         alarms.put(aws, settings.endpoint, watching)
-        variant = endpoint["ProductionVariants"][0]["VariantName"]  # ours have one
-        alarms.put_no_traffic(aws, settings.endpoint, variant, thresholds.quiet_hours)
+        alarms.put_no_traffic(aws, settings.endpoint, thresholds.quiet_hours)
         alarms.publish(aws, settings.endpoint, metrics)
     report(document, watching)
     print(f"the page        {folder / 'monitor.html'}")
     if flags.retrain:
-        retraining.retrain(aws, settled(aws, settings.endpoint, watching, metrics))
+        states = settled(aws, settings.endpoint, watching, metrics)
+        data = ["--data", flags.data] if flags.data else []
+        asked = pipeline.parser().parse_args(["start", "--endpoint-name", settings.endpoint, *data])
+        retraining.retrain(aws, states, partial(pipeline.start, aws, asked))
     return document
 
 
@@ -77,7 +95,9 @@ def read(aws: Aws, endpoint: Mapping, windows: Windows, flags: argparse.Namespac
     """Have a job read what was captured; returns its document, and the folder with that and the page."""
     settings, job = aws.settings, jobs.name(jobs.MONITORING)
     base = f"s3://{aws.default_bucket()}/{settings.prefix}"
-    capture = (endpoint.get("DataCaptureConfig") or {}).get("DestinationS3Uri", f"{base}/capture")
+    capture = (endpoint.get("DataCaptureConfig") or {}).get(
+        "DestinationS3Uri", f"{base}/{deployment.CAPTURE}"
+    )
     output = f"{base}/monitor/{job}"
     asked = [
         "--endpoint", settings.endpoint,
@@ -87,8 +107,19 @@ def read(aws: Aws, endpoint: Mapping, windows: Windows, flags: argparse.Namespac
         "--sample", str(flags.sample),
         *windows.arguments(),
     ]  # fmt: skip
-    model = live_model(aws, endpoint)
-    aws.client("sagemaker").create_processing_job(**request(aws, job, model, output, asked))
+    # The job reads captured records from S3 itself: no input could hold them all.
+    inputs, outputs = {"model": live_model(aws, endpoint)}, {"monitor": output}
+    request = jobs.processing(
+        aws,
+        job,
+        "containers.train.monitor",
+        asked,
+        inputs,
+        outputs,
+        settings.monitor_instance,
+        work="monitor",
+    )
+    aws.client("sagemaker").create_processing_job(**request)
     print(f"processing job  {job}\nendpoint        {settings.endpoint}\ncaptured in     {capture}")
     jobs.wait_for_processing(aws, job)
     folder = settings.local / "monitor" / job
@@ -96,41 +127,6 @@ def read(aws: Aws, endpoint: Mapping, windows: Windows, flags: argparse.Namespac
     for file in FILES:
         aws.download(f"{output}/{file}", folder / file)
     return json.loads((folder / "monitor.json").read_text()), folder
-
-
-def request(aws: Aws, job: str, model: str, output: str, asked: list[str]) -> dict:
-    """CreateProcessingJob's parameters. The job reads captured records from S3 itself."""
-    return {
-        "ProcessingJobName": job,
-        "RoleArn": aws.role_for("monitor"),
-        "AppSpecification": {
-            "ImageUri": aws.image("train"),
-            "ContainerEntrypoint": ["python", "-m", "containers.train.monitor"],
-            "ContainerArguments": asked,
-        },
-        "ProcessingInputs": [jobs.processing_input("model", model)],
-        "ProcessingOutputConfig": {
-            "Outputs": [
-                {
-                    "OutputName": "monitor",
-                    "S3Output": {
-                        "S3Uri": output,
-                        "LocalPath": "/opt/ml/processing/monitor",
-                        "S3UploadMode": "EndOfJob",
-                    },
-                }
-            ]
-        },
-        "ProcessingResources": {
-            "ClusterConfig": {
-                "InstanceCount": 1,
-                "InstanceType": aws.settings.monitor_instance,
-                "VolumeSizeInGB": 30,
-            }
-        },
-        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
-        "Tags": [{"Key": "project", "Value": "bintally"}],
-    }
 
 
 def live_model(aws: Aws, endpoint: Mapping) -> str:

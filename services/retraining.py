@@ -1,70 +1,57 @@
 """Starts the pipeline when an alarm says that the model has aged; once for each time that it goes off."""
 
-from datetime import UTC
-
-from botocore.exceptions import ClientError
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from containers.common.errors import ServiceError
 from services.alarms import AGEING
 from services.aws import Aws
 
+RUNNING = ("Executing", "Stopping")
 
-def retrain(aws: Aws, alarms: dict[str, dict]) -> str | None:
-    """Start an execution of ``settings.pipeline`` for the alarm that went off last; returns its ARN.
 
-    alarms: as ``alarms.states`` gives them. None, with a printed reason, where none of those that mean
-    ageing is in ALARM, where an execution is running, or where one has answered this alarm before.
-    Raises ServiceError where there is no such pipeline.
+def retrain(aws: Aws, alarms: dict[str, dict], start: Callable[..., str]) -> str | None:
+    """Start an execution of ``settings.pipeline`` for an alarm that went off; returns its ARN.
+
+    alarms: as ``alarms.states`` gives them. start: called with those members of StartPipelineExecution
+    that name the execution and say why. None, with a printed reason, where no alarm that means ageing is
+    in ALARM, where an execution is running, or where one was started after the alarm went off: if that
+    kept the champion, the same data would again. Raises ServiceError where there is no such pipeline.
     """
     fired = {kind: alarms[kind] for kind in AGEING if alarms.get(kind, {}).get("StateValue") == "ALARM"}
     if not fired:
-        print(f"retraining  not needed: no alarm of {', '.join(AGEING)} is in ALARM")
+        print(f"retraining      not needed: no alarm of {', '.join(AGEING)} is in ALARM")
         return None
-    executions = _executions(aws)
-    running = [e for e in executions if e["PipelineExecutionStatus"] in ("Executing", "Stopping")]
-    if running:
-        print(f"retraining  is under way: {running[0]['PipelineExecutionArn']}")
-        return None
-    names = {kind: _name(kind, alarm) for kind, alarm in fired.items()}
-    answered = {e.get("PipelineExecutionDisplayName"): e for e in executions}
-    waiting = [kind for kind, name in names.items() if name not in answered]
-    if not waiting:
-        [last, *_] = [answered[name] for name in names.values()]
-        print(
-            f"retraining  has answered this alarm already: {last['PipelineExecutionArn']} "
-            f"{last['PipelineExecutionStatus']}; to train once more: make pipeline"
-        )
-        return None
-    kind = waiting[0]
-    started = aws.client("sagemaker").start_pipeline_execution(
-        PipelineName=aws.settings.pipeline,
-        PipelineExecutionDisplayName=names[kind],
-        PipelineExecutionDescription=f"{fired[kind]['AlarmName']}: {fired[kind].get('StateReason', '')}"[
-            :3072
-        ],
-        ClientRequestToken=f"{aws.settings.pipeline}-{names[kind]}".ljust(32, "-"),
-    )["PipelineExecutionArn"]
-    print(f"retraining  started for alarm {fired[kind]['AlarmName']}: {started}")
-    return started
+    kind, alarm = max(fired.items(), key=lambda each: _went_off(each[1]))
+    for execution in _executions(aws):
+        status, arn = execution["PipelineExecutionStatus"], execution["PipelineExecutionArn"]
+        if status in RUNNING:
+            print(f"retraining      is under way: {arn}")
+            return None
+        if execution["StartTime"] > _went_off(alarm):
+            print(f"retraining      has answered this alarm: {arn} {status}; once more: make pipeline")
+            return None
+    named = f"{kind}-{_went_off(alarm).astimezone(UTC):%Y%m%d-%H%M%S-%f}"
+    print(f"retraining      for alarm {alarm['AlarmName']}")
+    return start(
+        PipelineExecutionDisplayName=named,
+        PipelineExecutionDescription=f"for alarm {alarm['AlarmName']}: {alarm['StateReason']}"[:3072],
+        # Whoever else reads the same alarm at the same moment starts no second one.
+        ClientRequestToken=f"{aws.settings.pipeline}-{named}".ljust(32, "-"),
+    )
 
 
-def _name(kind: str, alarm: dict) -> str:
-    """Of the execution that answers an alarm: one for each time that it goes off."""
-    since = alarm.get("StateTransitionedTimestamp") or alarm["StateUpdatedTimestamp"]
-    return f"{kind}-{since.astimezone(UTC):%Y%m%d-%H%M%S-%f}"
+def _went_off(alarm: dict) -> datetime:
+    """AWS tells the transition apart from an update that changed the reason only."""
+    return alarm.get("StateTransitionedTimestamp") or alarm["StateUpdatedTimestamp"]
 
 
 def _executions(aws: Aws) -> list[dict]:
     """Of the pipeline, the newest first."""
-    pages = aws.client("sagemaker").get_paginator("list_pipeline_executions")
+    sagemaker, name = aws.client("sagemaker"), aws.settings.pipeline
+    pages = sagemaker.get_paginator("list_pipeline_executions")
     try:
-        found = pages.paginate(
-            PipelineName=aws.settings.pipeline, SortBy="CreationTime", SortOrder="Descending"
-        )
+        found = pages.paginate(PipelineName=name, SortBy="CreationTime", SortOrder="Descending")
         return [execution for page in found for execution in page["PipelineExecutionSummaries"]]
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("ResourceNotFound", "ValidationException"):
-            raise ServiceError(
-                f"no pipeline {aws.settings.pipeline} to retrain with: run 'make pipeline' first"
-            ) from None
-        raise
+    except sagemaker.exceptions.ResourceNotFound:
+        raise ServiceError(f"no pipeline {name} to retrain with: run 'make pipeline' first") from None

@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from containers.common import archive, paths
 from containers.common import card as cards
 from containers.common import photograph as photographs
+from containers.train.monitor import __main__ as job
 from containers.train.monitor import baseline, capture, document, drift, feedback, page, reading, sections
 from containers.train.monitor.appearance import measure
 from containers.train.monitor.drift import Histogram, psi
+from tests import ROOT
 from tests.captured import MODEL, NOON, answer, photograph, record
 
 CLASSES = [1, 2, 3, 4, 5]
@@ -82,7 +85,7 @@ def test_memory_does_not_grow_with_the_records():
 
 
 def test_the_sample_is_the_same_in_whatever_order_objects_are_read():
-    parts = {f"{n}.jsonl": [record(f"{n}-{m}") for m in range(20)] for n in range(6)}
+    parts = {f"{n}.jsonl": [record(f"{n}-{m}", photograph=b"1") for m in range(20)] for n in range(6)}
 
     def sampled(keys) -> list:
         total = reading.Summary()
@@ -248,6 +251,40 @@ def test_small_objects_are_fetched_together():
     found.append(capture.storage.Found("large", 100 << 20, "v"))
     batches = [[item.key for item in batch] for batch in capture._batches(found)]
     assert batches == [["0", "1"], ["2", "3"], ["4"], ["large"]]
+
+
+def test_photographs_that_lie_near_each_other_are_fetched_together():
+    def at(key: str, offset: int, length: int = 1000) -> reading.Reference:
+        return reading.Reference(0, key, offset, length)
+
+    far = capture.GAP_BYTES + 3000
+    sample = [at("a", 0), at("a", 1000), at("a", far), at("b", far), at("b", far + 1000, 5 << 20)]
+    assert list(capture._near(sample)) == [sample[:2], sample[2:3], sample[3:4], sample[4:]]
+
+
+def test_only_requests_that_hold_a_photograph_are_sampled():
+    sent = [record("1"), record("2", photograph=b"1"), record("3").replace(b"s3_uri", b"image")]
+    sample = read(sent).cells[SPAN.since, MODEL].sample
+    assert sorted(reference.offset for reference in sample) == [len(sent[0]), len(sent[0]) + len(sent[1])]
+
+
+@pytest.mark.parametrize(
+    ("place", "said"), [("nowhere", "'nowhere' is no S3 address"), ("s3://b/c", "model.tar.gz is missing")]
+)
+def test_plain_mistakes_are_one_line_and_a_failure_file(tmp_path, monkeypatch, capsys, place, said):
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    model = tmp_path / "processing" / "model"
+    model.mkdir(parents=True)
+    (tmp_path / "card").mkdir()
+    if place == "nowhere":
+        cards.read(ROOT / "models").write(tmp_path / "card")
+        archive.pack(tmp_path / "card", model / "model.tar.gz")
+    window = ["--since", "2026-07-01T00:00Z", "--until", "2026-07-02T00:00Z", "--window", "3600"]
+    rest = ["--recent", "3600", "--sample", "5", "--feedback", "s3://b/f", "--variants", "v", *window]
+    assert job.main(["--endpoint", "e", "--capture", place, *rest]) == 1
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ") and said in line
+    assert paths.failure().read_text() == line.removeprefix("error: ")
 
 
 def test_the_trainer_leaves_a_baseline(trained):

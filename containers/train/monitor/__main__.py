@@ -44,9 +44,10 @@ def monitor(flags: argparse.Namespace, card: cards.Card, scratch: Path) -> dict:
         summary = capture.summarise(found, task)
         known = len(feedback)
     seconds = time.monotonic() - began
-    print(f"{summary.records:,} records in {seconds:.1f} s ({summary.records / seconds:,.0f}/s)", flush=True)
+    print(f"{summary.records:,} records in {seconds:.1f} s", flush=True)
 
     sample = [(where, at) for where, cell in summary.cells.items() for at in cell.sample]
+    sample.sort(key=lambda each: (each[1].key, each[1].offset))
     looks = capture.look(place.bucket, [at for _, at in sample], card.resize)
     seen: dict[document.Where, list] = {}
     for (where, _), look in zip(sample, looks, strict=True):

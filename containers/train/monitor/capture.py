@@ -19,6 +19,8 @@ from containers.train.monitor.reading import Reference, Span, Summary, read
 
 BATCH_BYTES = 8 << 20  # objects that a process fetches together; a larger one is streamed alone
 BATCH_PHOTOGRAPHS = 64
+GAP_BYTES, RANGE_BYTES = 256 << 10, 4 << 20  # between two photographs that one request fetches, and of all
+MOST_WORKERS = 4  # a hundred megabytes each, and half a gigabyte is all that there is
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ def summarise(found: Sequence[storage.Found], task: Task) -> Summary:
 def look(bucket: str, sample: Sequence[Reference], rule: list[dict]) -> list[Appearance | None]:
     """Each photograph of a sample, in order; None where the record holds none that can be decoded.
 
-    rule: the card's resize rule, so that they are measured as the network sees them.
+    sample: by object and offset, since near ones are fetched together. rule: the card's resize rule, so that
+    they are measured as the network sees them.
     """
     batches = [sample[i : i + BATCH_PHOTOGRAPHS] for i in range(0, len(sample), BATCH_PHOTOGRAPHS)]
     work = partial(_look, bucket, rule)
@@ -52,7 +55,7 @@ def look(bucket: str, sample: Sequence[Reference], rule: list[dict]) -> list[App
 
 def _workers(batches: Sequence) -> int:
     """No more processes than cores, nor than there is work for: each takes a second to start."""
-    return max(1, min(len(os.sched_getaffinity(0)), len(batches)))
+    return max(1, min(len(os.sched_getaffinity(0)), len(batches), MOST_WORKERS))
 
 
 def _batches(found: Sequence[storage.Found]) -> Iterator[list[storage.Found]]:
@@ -85,9 +88,31 @@ def _read(task: Task, batch: list[storage.Found]) -> Summary:
 
 
 def _look(bucket: str, rule: list[dict], sample: Sequence[Reference]) -> list[Appearance | None]:
+    def fetch(near: list[Reference]) -> list[bytes]:
+        first, end = near[0].offset, near[-1].offset + near[-1].length
+        data = storage.part(bucket, near[0].key, first, end - first)
+        return [data[at.offset - first :][: at.length] for at in near]
+
     with ThreadPoolExecutor(storage.THREADS) as pool:
-        lines = pool.map(lambda at: storage.part(bucket, at.key, at.offset, at.length), sample)
-        return [_measured(line, rule) for line in lines]
+        return [_measured(line, rule) for lines in pool.map(fetch, list(_near(sample))) for line in lines]
+
+
+def _near(sample: Sequence[Reference]) -> Iterator[list[Reference]]:
+    """Runs of references so near to each other that asking for all at once takes less time."""
+    run: list[Reference] = []
+    for at in sample:
+        together = (
+            run
+            and at.key == run[0].key
+            and at.offset - (run[-1].offset + run[-1].length) <= GAP_BYTES
+            and at.offset + at.length - run[0].offset <= RANGE_BYTES
+        )
+        if run and not together:
+            yield run
+            run = []
+        run.append(at)
+    if run:
+        yield run
 
 
 def _measured(line: bytes, rule: list[dict]) -> Appearance | None:

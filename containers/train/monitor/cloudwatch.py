@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from botocore.exceptions import ClientError
 
+from containers.common.aws import client
 from containers.train.monitor.reading import Span, stamp
-from containers.train.monitor.storage import client
 
 NAMESPACE = "AWS/SageMaker"
 QUERIES = {  # name in the document -> (metric, statistic); latencies are in microseconds

@@ -53,7 +53,7 @@ class Feedback:
 
 def truth(path: Path) -> Truth:
     """What looks a true count up; any number of processes may."""
-    database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    database = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
 
     def look_up(event_id: str) -> int | None:
         row = database.execute("SELECT count FROM truth WHERE event_id = ?", (event_id,)).fetchone()

@@ -148,8 +148,8 @@ def read(
         cell.verdicts[verdict] += 1
         cell.confidence[int(confidence * STEPS)] += 1
         cell.confidence_sum += confidence
-        # Nearly all are turned away here, before anything is made of them.
-        if "endpointInput" in sides and (len(cell.sample) < sample or rank >= cell.sample[0].rank):
+        # Nearly all are turned away by their rank, before anything is made of them.
+        if (len(cell.sample) < sample or rank >= cell.sample[0].rank) and _holds_photograph(sides):
             cell.keep(Reference(rank, key, start, len(line)), sample)
         if truth is not None and (true := truth(event_id)) is not None:
             cell.checked += 1
@@ -171,6 +171,12 @@ def _answer(output: dict) -> tuple[int, float, str | None, int | None, str]:
     if not (isinstance(count, int) and isinstance(model, str) and 0 <= confidence <= 1):
         raise ValueError("not our types")
     return count, confidence, answer["verdict"], answer["expected"], model
+
+
+def _holds_photograph(sides: dict) -> bool:
+    """Whether a photograph was sent: JSON may name one in S3 instead."""
+    sent = sides.get("endpointInput")
+    return bool(sent) and (sent["encoding"] == "BASE64" or '"image"' in sent["data"])
 
 
 def _seconds(text: str) -> int:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from containers.train.monitor import figures
 from containers.train.monitor.document import LOOKS, VERDICTS
-from containers.train.monitor.drift import MUCH, SOME
+from containers.train.monitor.drift import LEAST, MUCH, SOME
 from containers.train.monitor.timeline import Timeline
 from containers.train.page import Picture, Section
 
@@ -95,7 +95,8 @@ def drift(document: Mapping, line: Timeline) -> Section | None:
     text = (
         f"One number for how far each of these has moved from validation: below {SOME:g} little, above "
         f"{MUCH:g} much. The drift alarm watches all but the size, since every photograph is brought to one "
-        "size first: another camera is worth knowing of, and alone no reason to train."
+        "size first: another camera is worth knowing of, and alone no reason to train. Windows with fewer "
+        f"than {LEAST} requests, or photographs that were measured, have no point."
     )
     return Section(
         "Has anything moved?", text, pictures=[Picture(figures.drift(line.times, known, line.step))]
@@ -119,7 +120,8 @@ def accuracy(document: Mapping, line: Timeline) -> Section:
     right = sum(line.sums(lambda w: w["feedback"]["alarms_right"]))
     text = (
         f"{given['joined']:,} of these answers have a true count by now, and {_percent(total['value'])} of "
-        f"them were exact (95 % interval {_percent(total['low'])} to {_percent(total['high'])}, Wilson's). "
+        f"them were exact (95\u00a0% interval {_percent(total['low'])} to {_percent(total['high'])}, "
+        "Wilson's). "
     )
     if alarms:
         text += f"Of {alarms:,} mismatches among them {right:,} were wrong records indeed. "
@@ -127,7 +129,8 @@ def accuracy(document: Mapping, line: Timeline) -> Section:
         "Where only bins in doubt are counted by hand, this is the accuracy on the hard ones, and lower than "
         "that on all."
     )
-    picture = figures.accuracy(line.times, scores, line.step, (total["value"], "all windows together"))
+    usual = (document["live"]["accuracy"], "the live model on validation")
+    picture = figures.accuracy(line.times, scores, line.step, usual)
     return Section("Was it right?", text, pictures=[Picture(picture)])
 
 

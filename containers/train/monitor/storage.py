@@ -1,31 +1,19 @@
 """The S3 side of the monitor: which objects hold a span's records, and their bytes."""
 
 import io
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import boto3
-from botocore.config import Config
-
+from containers.common.aws import client
 from containers.common.errors import ServiceError
 from containers.train.monitor.reading import Span
 
-THREADS = 8  # requests at a time of one process
-RETRIES = {"mode": "standard", "max_attempts": 6}
+THREADS = 8  # requests at a time of one process; a client keeps ten connections
 BLOCK = 1 << 20  # bytes of a streamed object in memory at a time
-
-
-@cache
-def client(service: str):
-    """A boto3 client of this process. Containers have AWS_REGION, which boto3 does not read."""
-    config = Config(retries=RETRIES, max_pool_connections=2 * THREADS)
-    return boto3.client(service, region_name=os.environ.get("AWS_REGION"), config=config)
 
 
 @dataclass(frozen=True)
