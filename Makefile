@@ -29,7 +29,7 @@ SERVICE = @$(AIM) $(PYTHON) -m services
 
 .DEFAULT_GOAL := help
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
-.PHONY: help prerequisites install demo test test-images build lint up down status env push data explore train evaluate reproduce release export report model deploy undeploy predict pipeline clean install lock
+.PHONY: help prerequisites install demo test test-images build lint up down status env push data explore train bootstrap teardown cost evaluate reproduce release export report model deploy undeploy predict pipeline monitor clean install lock
 
 help:  ## list the verbs
 	@printf 'BinTally: counts the objects in a photograph of a bin. Verbs:\n\n'
@@ -93,6 +93,15 @@ status: install  ## what localcloud runs
 env: install  ## lines that point a shell at localcloud: eval "$(make -s env)"
 	@$(PYTHON) -m localcloud env
 
+bootstrap: install $(UP)  ## create or update bucket, roles, repositories, functions, alarms (ARGS="CaptureDays=14")
+	$(SERVICE).bootstrap $(AWS_FLAG) $(ARGS)
+
+teardown: install $(UP)  ## delete everything that BinTally has there, data and models too (ARGS=--yes)
+	$(SERVICE).teardown $(AWS_FLAG) $(ARGS)
+
+cost: install  ## what each verb starts and costs, by the prices in infra/prices.csv
+	@$(PYTHON) -m services.cost $(ARGS)
+
 push: install $(UP)  ## images to ECR, by digest from then on (ARGS="bintally-serve")
 	@$(AIM) ./ecr-push.sh $(AWS_FLAG) $(ARGS)
 
@@ -136,8 +145,11 @@ predict: install $(UP)  ## ask about a photograph (IMAGE=bin.jpg EXPECTED=3)
 pipeline: install $(UP)  ## train, compare with what is deployed, promote if better (ARGS="watch", "retry", …)
 	$(SERVICE).pipeline $(ARGS) $(AWS_FLAG)
 
+monitor: install $(UP)  ## what the endpoint saw and answered: a page, metrics, alarms (ARGS="--retrain")
+	$(SERVICE).monitor $(AWS_FLAG) $(ARGS)
+
 clean: down  ## stop localcloud and delete everything it keeps, but not the environments
-	@cd .local && rm -rf cloud data demo evaluations explorations export model recipe.json report.html
+	@cd .local && rm -rf cloud data demo evaluations explorations export model monitor recipe.json report.html
 
 # --- virtual environments: one for the operator, one for each image of the process runtime ---
 

@@ -10,14 +10,6 @@ cd "$(dirname "$0")"
 
 ALL=(bintally-train bintally-serve bintally-function bintally-explore)
 URIS=${BINTALLY_LOCAL:-.local}/images.json   # read by services/aws.py
-LIFECYCLE='{"rules": [
-  {"rulePriority": 1, "description": "what lost its tag", "action": {"type": "expire"},
-   "selection": {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 7}},
-  {"rulePriority": 2, "description": "builds of uncommitted work", "action": {"type": "expire"},
-   "selection": {"tagStatus": "tagged", "tagPrefixList": ["dirty-"],
-                 "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 30}},
-  {"rulePriority": 3, "description": "the last 50 commits are kept", "action": {"type": "expire"},
-   "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 50}}]}'
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
@@ -36,6 +28,16 @@ PATH=$PWD/.local/venv/operator/bin:$PATH     # the AWS CLI and Python that 'make
 for tool in aws docker git python3; do
   command -v "$tool" >/dev/null || fail "$tool is missing"
 done
+
+# One policy, whoever creates the repositories: the default of the template's parameter.
+LIFECYCLE=$(python3 - <<'PYTHON'
+import yaml
+
+yaml.SafeLoader.add_multi_constructor("!", lambda loader, tag, node: None)
+with open("infra/bintally.yaml") as template:
+    print(yaml.safe_load(template)["Parameters"]["RepositoryLifecycle"]["Default"])
+PYTHON
+)
 
 # --- where to -------------------------------------------------------------------------------------
 

@@ -69,10 +69,10 @@ def honour_alarms() -> None:
         name = response._get_param("AlarmName")
         before = backend().alarms.get(name)
         answer = original(response)
-        if before:  # another configuration leaves the state as it is
-            backend().alarms[name].update_state(
-                before.state_reason, before.state_reason_data, before.state_value
-            )
+        if before:  # another configuration leaves the state as it is, and since when it is so
+            alarm = backend().alarms[name]
+            alarm.update_state(before.state_reason, before.state_reason_data, before.state_value)
+            alarm.state_updated_timestamp = before.state_updated_timestamp
         return answer
 
     def put_composite_alarm(response: CloudWatchResponse):

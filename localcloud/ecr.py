@@ -130,8 +130,16 @@ class Images:
         return ActionResult({"images": images, "failures": failures})
 
     def clear(self, found: Repository, force: bool) -> None:
-        """Delete every image; raises RepositoryNotEmptyException if there is one and ``force`` is not set."""
-        tagged = self._tagged(found.name)
+        """Delete every image; raises RepositoryNotEmptyException if there is one and ``force`` is not set.
+
+        No registry need answer for a repository that nothing has been pushed to.
+        """
+        try:
+            tagged = self._tagged(found.name)
+        except NoRegistry:
+            if any(name.startswith(f"{found.name}@") for name in self._store.names(KIND)):
+                raise
+            return
         if tagged and not force:
             raise RepositoryNotEmptyException(found.name, ACCOUNT)
         for digest in {manifest.digest for manifest in tagged.values()}:

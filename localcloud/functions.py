@@ -61,9 +61,13 @@ class Functions:
         threading.Thread(target=pool.invoke, args=invocation, name="event", daemon=True).start()
 
     def resume(self) -> None:
-        """After a start-up: the logs are there again; processes start with the first invocation."""
+        """After a start-up: the logs are there again; processes start with the first invocation.
+
+        Not those of functions that were deleted: their group may have been deleted, too.
+        """
         for log in sorted(self._settings.home.glob("functions/*/logs/*.log")):
-            restore(log_group(log.parent.parent.name), stream_name(log), log)
+            if self._store.get(KIND, name := log.parent.parent.name):
+                restore(log_group(name), stream_name(log), log)
 
     def shutdown(self) -> None:
         """Kill every process; the documents stay."""

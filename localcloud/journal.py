@@ -71,12 +71,14 @@ def is_kept(environ: dict, body: bytes) -> bool:
     """Whether a request that succeeds belongs in the journal."""
     if environ["REQUEST_METHOD"] not in ("POST", "PUT", "PATCH", "DELETE"):
         return False
+    if _signed_for("cloudformation", environ):  # a stack is kept in the store, and its resources by their own
+        return False
     return not PASSING.match(_action(environ, body))
 
 
 def is_s3(environ: dict) -> bool:
     """By the signature's scope; what is not signed is S3's, as moto has it."""
-    return "/s3/aws4_request" in environ.get("HTTP_AUTHORIZATION", "/s3/aws4_request")
+    return "HTTP_AUTHORIZATION" not in environ or _signed_for("s3", environ)
 
 
 def is_object_request(environ: dict) -> bool:
@@ -84,6 +86,10 @@ def is_object_request(environ: dict) -> bool:
     _, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
     query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
     return is_s3(environ) and (bool(key) or not query.keys().isdisjoint(("delete", "uploads", "uploadId")))
+
+
+def _signed_for(service: str, environ: dict) -> bool:
+    return f"/{service}/aws4_request" in environ.get("HTTP_AUTHORIZATION", "")
 
 
 def _action(environ: dict, body: bytes) -> str:

@@ -15,6 +15,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from localcloud import (
     alarms,
     autoscaling,
+    bucket_policies,
+    cloudformation,
     ecr,
     journal,
     logs,
@@ -140,8 +142,10 @@ def _serve(settings: Settings) -> None:
     disk.restore()
     mirror.watch()
     logs.honour_prefixes()
+    bucket_policies.leave_out_conditions()
     ecr.install(settings, registry, store)
     sagemaker.install(store, jobs, endpoints, pipelines)
+    cloudformation.install(settings, store).resume()
     jobs.resume()
     server = transport.listen(front, settings, below.address)
     pipelines.resume()  # what executions ask for waits until the server runs

@@ -42,6 +42,10 @@ class Store:
         with self._lock:
             return [_public(d) for d in self._documents.get(kind, {}).values()]
 
+    def names(self, kind: str) -> list[str]:
+        with self._lock:
+            return list(self._documents.get(kind, {}))
+
     def delete(self, kind: str, name: str) -> None:
         with self._lock:
             self._documents.get(kind, {}).pop(name, None)

@@ -48,18 +48,50 @@ class Aws:
         """The twelve digits of the caller's account, from STS."""
         return self.client("sts").get_caller_identity()["Account"]
 
+    @cached_property
+    def stack(self) -> dict[str, str]:
+        """Outputs of the stack that bootstrap made, by their names; none where there is no stack."""
+        try:
+            stacks = self.client("cloudformation").describe_stacks(StackName=self.settings.stack)["Stacks"]
+        except ClientError as error:
+            if "does not exist" in error.response["Error"]["Message"]:
+                return {}
+            raise
+        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", ())}
+
+    def in_stack(self, kind: str, name: str) -> bool:
+        """Whether the stack made a resource: ``("AWS::Lambda::Function", "bintally-count")``."""
+        return (kind, name) in self._stack_resources
+
+    @cached_property
+    def _stack_resources(self) -> set[tuple[str, str]]:
+        if not self.stack:
+            return set()
+        cloudformation = self.client("cloudformation")
+        resources = cloudformation.describe_stack_resources(StackName=self.settings.stack)["StackResources"]
+        return {(r["ResourceType"], r.get("PhysicalResourceId", "")) for r in resources}
+
+    def role_for(self, work: str) -> str:
+        """ARN of the role that a kind of work runs as.
+
+        work: training, processing, monitor, endpoint, pipeline, count or promote, as infra/ has them.
+        """
+        return self.settings.role or self.stack.get(f"{work.title()}Role") or self.role
+
     @property
     def role(self) -> str:
-        """ARN of the role that jobs, endpoints and functions run as."""
+        """ARN of the one role of an account that was not bootstrapped."""
         return self.settings.role or f"arn:aws:iam::{self.account}:role/bintally-execution"
 
     def image(self, name: str) -> str:
         """URI of an image by its name's end (``train``): set, or by digest as it was pushed last."""
-        return (
-            getattr(self.settings, f"{name}_image")
-            or self._pushed_images.get(f"bintally-{name}")
-            or f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/bintally-{name}:latest"
+        return self.pushed(name) or (
+            f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/bintally-{name}:latest"
         )
+
+    def pushed(self, name: str) -> str | None:
+        """The same, but None for an image that is neither set nor pushed."""
+        return getattr(self.settings, f"{name}_image") or self._pushed_images.get(f"bintally-{name}")
 
     @cached_property
     def _pushed_images(self) -> dict[str, str]:
@@ -78,7 +110,7 @@ class Aws:
     @property
     def bucket(self) -> str:
         """The name of the bucket for everything of ours, which may not exist yet."""
-        return self.settings.bucket or f"sagemaker-{self.region}-{self.account}"
+        return self.settings.bucket or self.stack.get("Bucket") or f"sagemaker-{self.region}-{self.account}"
 
     def default_bucket(self) -> str:
         """The bucket's name, after creating it where it does not exist.

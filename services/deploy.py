@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from containers.common import deployment
-from services import artifacts, console, functions, jobs, rollout, scaling
+from services import alarms, artifacts, console, functions, jobs, rollout, scaling
 from services.aws import Aws
 from services.settings import Settings
 
@@ -73,7 +73,7 @@ def create_configuration(aws: Aws, name: str, model: str, flags: argparse.Namesp
     environment = {"BINTALLY_ACCELERATOR": "eia"} if flags.accelerator else {}
     accelerator = {"AcceleratorType": flags.accelerator} if flags.accelerator else {}
     sagemaker.create_model(
-        **deployment.model(name, aws.image("serve"), model, aws.role, bucket, **environment)
+        **deployment.model(name, aws.image("serve"), model, aws.role_for("endpoint"), bucket, **environment)
     )
     sagemaker.create_endpoint_config(
         **deployment.configuration(
@@ -103,6 +103,7 @@ def put_function(aws: Aws) -> None:
     functions.put(
         aws,
         aws.settings.function,
+        "count",
         "containers.functions.count.app.handler",
         {"BINTALLY_ENDPOINT": aws.settings.endpoint},
     )
@@ -118,6 +119,7 @@ def delete(aws: Aws) -> dict:
             EndpointName=settings.endpoint, WaiterConfig={"Delay": 2}
         )
     rollout.delete_alarms(aws)
+    alarms.delete(aws, settings.endpoint)
     pages = sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=settings.endpoint)
     names = [config["EndpointConfigName"] for page in pages for config in page["EndpointConfigs"]]
     for name in names:
@@ -125,9 +127,13 @@ def delete(aws: Aws) -> dict:
         if jobs.is_name(name, settings.endpoint) or deployment.is_promoted(name, settings.endpoint):
             sagemaker.delete_endpoint_config(EndpointConfigName=name)
             sagemaker.delete_model(ModelName=name)
+    print(f"deleted   endpoint {settings.endpoint}")
+    if aws.in_stack("AWS::Lambda::Function", settings.function):
+        print(f"kept      function {settings.function}, which 'make teardown' deletes with its stack")
+        return {}
     with suppress(lambda_.exceptions.ResourceNotFoundException):
         lambda_.delete_function(FunctionName=settings.function)
-    print(f"deleted   endpoint {settings.endpoint} and function {settings.function}")
+    print(f"deleted   function {settings.function}")
     return {}
 
 

@@ -80,7 +80,7 @@ def request(
     """CreateTrainingJob's parameters; ``budget`` in seconds."""
     parameters = {
         "TrainingJobName": job,
-        "RoleArn": aws.role,
+        "RoleArn": aws.role_for("training"),
         "AlgorithmSpecification": {
             "TrainingImage": aws.image("explore"),
             "TrainingInputMode": "File",

@@ -3,12 +3,15 @@
 from services.aws import Aws
 
 
-def put(aws: Aws, name: str, handler: str, variables: dict[str, str]) -> str:
-    """Create or update a function, and wait until it can be invoked; returns its ARN."""
+def put(aws: Aws, name: str, work: str, handler: str, variables: dict[str, str]) -> str:
+    """Create or update a function, and wait until it can be invoked; returns its ARN.
+
+    work: count or promote, whose role it runs as.
+    """
     lambda_ = aws.client("lambda")
     settings = {
         "FunctionName": name,
-        "Role": aws.role,
+        "Role": aws.role_for(work),
         "Timeout": 60,
         "MemorySize": 512,
         "ImageConfig": {"Command": [handler]},

@@ -16,6 +16,7 @@ from services.aws import Aws
 TRAINING = "bintally-train"  # what our training jobs' names begin with
 EVALUATION = "bintally-evaluate"
 EXPLORATION = "bintally-explore"
+MONITORING = "bintally-monitor"
 POLL = 1.0  # seconds between questions; SageMaker itself changes a status no faster
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 PROCESSING_LOGS = "/aws/sagemaker/ProcessingJobs"
@@ -78,11 +79,19 @@ def processing_input(name: str, uri: str) -> dict:
 
 
 def processing(
-    aws: Aws, job: str, module: str, arguments: list[str], inputs: dict[str, str], outputs: dict[str, str]
+    aws: Aws,
+    job: str,
+    module: str,
+    arguments: list[str],
+    inputs: dict[str, str],
+    outputs: dict[str, str],
+    instance: str | None = None,
+    work: str = "processing",
 ) -> dict:
     """CreateProcessingJob's parameters: a module of the training image on one instance.
 
-    inputs, outputs: S3 addresses by name; each lies at ``/opt/ml/processing/<name>``.
+    inputs, outputs: S3 addresses by name; each lies at ``/opt/ml/processing/<name>``. instance: its type,
+    that of evaluations by default. work: whose role it runs as.
     """
     written = [
         {
@@ -97,7 +106,7 @@ def processing(
     ]
     return {
         "ProcessingJobName": job,
-        "RoleArn": aws.role,
+        "RoleArn": aws.role_for(work),
         "AppSpecification": {
             "ImageUri": aws.image("train"),
             "ContainerEntrypoint": ["python", "-m", module],
@@ -108,7 +117,7 @@ def processing(
         "ProcessingResources": {
             "ClusterConfig": {
                 "InstanceCount": 1,
-                "InstanceType": aws.settings.evaluate_instance,
+                "InstanceType": instance or aws.settings.evaluate_instance,
                 "VolumeSizeInGB": 30,
             }
         },

@@ -74,11 +74,11 @@ def upsert(aws: Aws, flags: argparse.Namespace) -> None:
     aws.default_bucket()
     if not rollout.existing_alarms(aws):
         rollout.put_alarms(aws, rollout.LATENCY_MS)
-    promote = functions.put(aws, settings.promote_function, PROMOTE_HANDLER, {})
+    promote = functions.put(aws, settings.promote_function, "promote", PROMOTE_HANDLER, {})
     parameters = {
         "PipelineName": settings.pipeline,
         "PipelineDefinition": json.dumps(definition(aws, promote)),
-        "RoleArn": aws.role,
+        "RoleArn": aws.role_for("pipeline"),
     }
     try:
         sagemaker.describe_pipeline(PipelineName=settings.pipeline)
@@ -90,10 +90,11 @@ def upsert(aws: Aws, flags: argparse.Namespace) -> None:
     print(f"pipeline  {settings.pipeline}, updated")
 
 
-def start(aws: Aws, flags: argparse.Namespace) -> str:
+def start(aws: Aws, flags: argparse.Namespace, **named: str) -> str:
     """Start an execution, and return.
 
-    Returns: its ARN. Raises ServiceError where there is no pipeline.
+    named: more members of StartPipelineExecution. Returns: the execution's ARN. Raises ServiceError where
+    there is no pipeline.
     """
     values = {
         "DataUri": (flags.data or jobs.newest_dataset(aws)).rstrip("/"),
@@ -109,7 +110,7 @@ def start(aws: Aws, flags: argparse.Namespace) -> str:
         arn = sagemaker.start_pipeline_execution(
             PipelineName=aws.settings.pipeline,
             PipelineParameters=[{"Name": name, "Value": str(value)} for name, value in values.items()],
-            ClientRequestToken=uuid.uuid4().hex,
+            **{"ClientRequestToken": uuid.uuid4().hex, **named},
         )["PipelineExecutionArn"]
     except sagemaker.exceptions.ResourceNotFound:
         raise ServiceError(f"no pipeline {aws.settings.pipeline}: create it with the verb upsert") from None

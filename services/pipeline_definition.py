@@ -39,7 +39,8 @@ PARAMETERS = {
 def definition(aws: Aws, promote_arn: str) -> dict:
     """The definition for these settings; promote_arn: of the Lambda function ``promote``.
 
-    A pure function of ``aws.settings``, of where they point, and of the account's number.
+    A pure function of ``aws.settings``, of where they point, of the account's number, and of the stack's
+    outputs where the settings leave something open.
     """
     defaults = {
         "EndpointName": aws.settings.endpoint,
@@ -85,7 +86,6 @@ def _referring(aws: Aws) -> Aws:
     settings = replace(
         aws.settings,
         bucket=aws.bucket,
-        role=aws.role,
         endpoint="${Parameters.EndpointName}",
         train_instance="${Parameters.TrainInstanceType}",
         evaluate_instance="${Parameters.EvaluateInstanceType}",
@@ -151,7 +151,7 @@ def _promote(aws: Aws, promote_arn: str) -> dict:
             "evaluation": f"{_folder(aws)}/{EVALUATION}",
             "artifact": ARTIFACT,
             "image": settings.serve_image,
-            "role": settings.role,
+            "role": aws.role_for("endpoint"),
             "instance_type": settings.serve_instance,
             "instances": "${Parameters.ServeInstanceCount}",
             "bucket": settings.bucket,

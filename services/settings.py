@@ -23,9 +23,10 @@ class Settings:
     """Read once, at the edge, by ``Settings.load``. Empty strings mean "derived from the account"."""
 
     region: str = ""  # AWS_REGION, AWS_DEFAULT_REGION or the profile's, else FALLBACK_REGION
-    bucket: str = ""  # sagemaker-<region>-<account>
+    bucket: str = ""  # the stack's, or sagemaker-<region>-<account>
     prefix: str = "bintally"  # of every key in the bucket
-    role: str = ""  # arn:aws:iam::<account>:role/bintally-execution
+    stack: str = "bintally"  # what bootstrap makes: the bucket, and a role for each kind of work
+    role: str = ""  # one role for all work, instead of the stack's
     train_image: str = ""  # as pushed last, or <account>.dkr.ecr.<region>.amazonaws.com/bintally-train:latest
     serve_image: str = ""
     function_image: str = ""
@@ -38,6 +39,7 @@ class Settings:
     train_instance: str = "ml.m5.xlarge"
     explore_instance: str = "ml.m5.xlarge"
     evaluate_instance: str = "ml.m5.xlarge"
+    monitor_instance: str = "ml.m5.xlarge"
     serve_instance: str = "ml.m5.xlarge"
     local: Path = Path(".local")  # work files on this machine
     abid_bucket: str = "aft-vbi-pds"

@@ -90,7 +90,7 @@ def request(
         launcher["sagemaker_mpi_num_of_processes_per_host"] = str(processes)
     parameters = {
         "TrainingJobName": job,
-        "RoleArn": aws.role,
+        "RoleArn": aws.role_for("training"),
         "AlgorithmSpecification": {
             "TrainingImage": aws.image("train"),
             "TrainingInputMode": "File",

@@ -25,6 +25,8 @@ class Card:
     data: fingerprint and sizes of the split. recipe: hyperparameters. metrics: by split, with 95 %
     intervals, and the epochs whose weights were kept. calibration: temperature. decision: thresholds of
     the verdict. exports: how far each graph is from the trained network. versions: of what made it.
+    baseline: what the monitor compares with, as ``train.monitor.baseline`` describes it; None on cards
+    that were written without one.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Card:
     decision: dict
     exports: dict
     versions: dict
+    baseline: dict | None = None
 
     def write(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")

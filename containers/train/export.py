@@ -18,6 +18,7 @@ from containers.common.graph import Graph
 from containers.train import graphs
 from containers.train.data import Photographs
 from containers.train.hyperparameters import Hyperparameters
+from containers.train.monitor import appearance, baseline
 from containers.train.network import CLASSES, Counter
 
 NEAR_TIE = 0.1  # difference of two probabilities
@@ -92,9 +93,24 @@ def write(
             | {"accuracy": metrics.accuracy(probabilities.argmax(1), labels.numpy())}
             for file, probabilities in exported.items()
         },
+        baseline=baseline.describe(
+            seen(validation, records),
+            served,
+            CLASSES,
+            torch.bincount(training.labels, minlength=len(CLASSES)).tolist(),
+        ),
     )
     card.write(folder)
     return card, served
+
+
+def seen(photographs: Photographs, records: list[manifest.Row]) -> list[appearance.Appearance]:
+    """What the photographs of a split look like; of many, some."""
+    sizes = {row.name: (row.width, row.height) for row in records}
+    return [
+        appearance.measure(photographs[i][0].numpy(), sizes[photographs.names[i]])
+        for i in baseline.chosen(len(photographs)).tolist()
+    ]
 
 
 def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:

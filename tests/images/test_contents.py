@@ -14,7 +14,8 @@ BUDGETS = {"function": 80, "serve": 450, "train": 1600, "explore": 3000}  # MB o
 IMPORTS = {
     "function": "import awslambdaric, boto3",
     "serve": "import containers.serve.front, containers.serve.supervisor, mms",
-    "train": "import containers.train.torchvision_cpu, timm, torchvision, sagemaker_training, onnxruntime",
+    "train": "import containers.train.torchvision_cpu, timm, torchvision, sagemaker_training, onnxruntime, "
+    "containers.train.monitor.capture",
     "explore": "import containers.explore.explore, containers.explore.trial, containers.explore.versions",
 }
 INSTALLED = """

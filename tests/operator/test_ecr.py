@@ -52,6 +52,7 @@ def checkout(tmp_path_factory) -> Path:
     """A committed repository with the script in it: tags must not hang on the state of this one."""
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copy(SCRIPT, folder)
+    shutil.copytree(ROOT / "infra", folder / "infra")
     (folder / ".gitignore").write_text(".local/\n")
     (folder / ".local").mkdir()
     (folder / ".local" / "venv").symlink_to(ROOT / ".local" / "venv")

@@ -1,0 +1,282 @@
+"""CloudFormation's stacks: resources moved from what they are to what a template says, or back.
+
+All of an operation is planned and checked before its first call. It is carried out before its request is
+answered, which AWS does in the background: a client that waits for the end finds it at once.
+"""
+
+import copy
+import threading
+import time
+import uuid
+from collections.abc import Callable
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from localcloud.errors import AwsError
+from localcloud.settings import ACCOUNT, REGION
+from localcloud.stack_kinds import Client, is_gone
+from localcloud.stack_resources import KINDS
+from localcloud.stack_template import Template, invalid
+from localcloud.store import Store
+
+KIND = "stack"
+STACK = "AWS::CloudFormation::Stack"
+NAMED_IAM = {"AWS::IAM::Role", "AWS::IAM::ManagedPolicy"}
+UPDATABLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
+FAILURES = (AwsError, BotoCoreError, ClientError)
+Desired = dict[str, dict]  # logical id -> ResourceType, Properties, DeletionPolicy
+
+
+class Stacks:
+    """Stacks are documents of the store. Operations come one after the other; reading waits for none."""
+
+    def __init__(self, store: Store, client: Client):
+        self._store = store
+        self._kinds = {name: kind(client) for name, kind in KINDS.items()}
+        self._lock = threading.RLock()
+
+    def resume(self) -> None:
+        """After a start-up: what was cut off has failed, and can only be deleted."""
+        for stack in self._store.all(KIND):
+            if stack["StackStatus"].endswith("_IN_PROGRESS") and stack["StackStatus"] != "REVIEW_IN_PROGRESS":
+                verb = stack["StackStatus"].removesuffix("_IN_PROGRESS")
+                self._note(stack, f"{verb}_FAILED", "localcloud was stopped meanwhile")
+
+    def all(self) -> list[dict]:
+        """The newest first, deleted ones too."""
+        return sorted(self._store.all(KIND), key=lambda stack: -stack["CreationTime"])
+
+    def find(self, name: str) -> dict:
+        """By name, unless it is deleted, or by id. Raises AwsError."""
+        stack = self._store.get(KIND, name) or self._living(name)
+        if stack is None:
+            raise invalid(f"Stack with id {name} does not exist")
+        return stack
+
+    def _living(self, name: str) -> dict | None:
+        found = (s for s in self.all() if s["StackName"] == name and s["StackStatus"] != "DELETE_COMPLETE")
+        return next(found, None)
+
+    def drafted(self, name: str, tags: list[dict]) -> dict:
+        """A stack without resources, not kept yet; raises AwsError where there is one that has some."""
+        if stack := self._living(name):
+            if stack["StackStatus"] != "REVIEW_IN_PROGRESS":
+                raise AwsError("AlreadyExistsException", f"Stack [{name}] already exists")
+            return stack
+        stack_id = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{name}/{uuid.uuid4()}"
+        return {
+            "StackId": stack_id,
+            "StackName": name,
+            "TemplateBody": "",
+            "Parameters": {},
+            "Tags": tags,
+            "CreationTime": time.time(),
+            "Resources": {},
+            "Outputs": [],
+            "Events": [],
+        }
+
+    def keep(self, draft: dict) -> None:
+        """What a change set of type CREATE makes of a stack."""
+        if "StackStatus" not in draft:
+            self._note(draft, "REVIEW_IN_PROGRESS", "User Initiated")
+
+    def create(self, name: str, body: str, given: dict, tags: list[dict], capabilities: list[str]) -> dict:
+        with self._lock:
+            stack = self.drafted(name, tags)
+            planned = self.plan(stack, body, given, tags, capabilities)
+            return self._carry_out(stack, "CREATE", *planned, tags)
+
+    def update(self, name: str, body: str, given: dict, tags: list[dict], capabilities: list[str]) -> dict:
+        with self._lock:
+            stack = self.find(name)
+            if (state := stack["StackStatus"]) not in UPDATABLE:
+                raise invalid(f"Stack:{stack['StackId']} is in {state} state and can not be updated.")
+            template, desired = self.plan(stack, body, given, tags, capabilities)
+            if not self.changes(stack, desired) and template.document == stack["Template"]:
+                raise invalid("No updates are to be performed.")
+            return self._carry_out(stack, "UPDATE", template, desired, tags)
+
+    def delete(self, name: str) -> None:
+        with self._lock:
+            stack = self._store.get(KIND, name) or self._living(name)
+            if stack is None or stack["StackStatus"] == "DELETE_COMPLETE":
+                return  # as on AWS, which does not say that there was none
+            self._note(stack, "DELETE_IN_PROGRESS", "User Initiated")
+            try:
+                self._move(stack, {})
+            except FAILURES as error:
+                self._note(stack, "DELETE_FAILED", _text(error))
+            else:
+                stack["DeletionTime"] = time.time()
+                self._note(stack, "DELETE_COMPLETE")
+
+    def plan(
+        self, stack: dict, body: str, given: dict, tags: list[dict], capabilities: list[str]
+    ) -> tuple[Template, Desired]:
+        """The template, and the properties of all its resources. Raises AwsError, and changes nothing."""
+        pseudo = {
+            "AWS::AccountId": ACCOUNT,
+            "AWS::Partition": "aws",
+            "AWS::Region": REGION,
+            "AWS::StackId": stack["StackId"],
+            "AWS::StackName": stack["StackName"],
+            "AWS::URLSuffix": "amazonaws.com",
+        }
+        template = Template(body, given, pseudo)
+        desired: Desired = {}
+        for name, resource in template.resources.items():
+            if resource["Type"] not in self._kinds:
+                raise invalid(f"localcloud cannot do resources of type {resource['Type']} ({name})")
+            kind = self._kinds[resource["Type"]]
+            properties = template.properties(name, self._lookup(desired))
+            if kind.tagged and tags:
+                own = {tag["Key"] for tag in properties.get("Tags", ())}
+                inherited = [tag for tag in tags if tag["Key"] not in own]
+                properties["Tags"] = properties.get("Tags", []) + inherited
+            kind.check(name, properties)
+            there = stack["Resources"].get(name)
+            if there and there["ResourceType"] != resource["Type"]:
+                raise invalid(f"localcloud cannot make a {resource['Type']} of {name}: give it another name")
+            if there:
+                kind.check_change(name, there["Properties"], properties)
+            desired[name] = {
+                "ResourceType": resource["Type"],
+                "Properties": properties,
+                "PhysicalResourceId": kind.id(properties),
+                "DeletionPolicy": resource.get("DeletionPolicy", "Delete"),
+            }
+        if not {"CAPABILITY_NAMED_IAM"} & set(capabilities) and any(
+            resource["ResourceType"] in NAMED_IAM for resource in desired.values()
+        ):
+            message = "Requires capabilities : [CAPABILITY_NAMED_IAM]"
+            raise AwsError("InsufficientCapabilitiesException", message)
+        return template, desired
+
+    def changes(self, stack: dict, desired: Desired) -> list[tuple[str, str, dict]]:
+        """(Add, Modify or Remove, logical id, resource) of everything that a plan would change."""
+        there = stack["Resources"]
+        return [
+            *(("Add", name, wanted) for name, wanted in desired.items() if name not in there),
+            *(
+                ("Modify", name, wanted)
+                for name, wanted in desired.items()
+                if name in there and there[name]["Properties"] != wanted["Properties"]
+            ),
+            *(("Remove", name, resource) for name, resource in there.items() if name not in desired),
+        ]
+
+    def _lookup(self, desired: Desired) -> Callable:
+        def lookup(name: str, attribute: str | None) -> str:
+            resource = desired[name]
+            if attribute is None:
+                return resource["PhysicalResourceId"]
+            kind = self._kinds[resource["ResourceType"]]
+            found = kind.attributes(resource["Properties"])
+            if attribute not in found:
+                known = f"localcloud cannot do the attribute {attribute} of {resource['ResourceType']}"
+                raise invalid(known)
+            return found[attribute]
+
+        return lookup
+
+    def _carry_out(
+        self, stack: dict, verb: str, template: Template, desired: Desired, tags: list[dict]
+    ) -> dict:
+        before = copy.deepcopy(stack["Resources"])
+        outputs = template.outputs(desired, self._lookup(desired))
+        self._note(stack, f"{verb}_IN_PROGRESS", "User Initiated")
+        try:
+            self._move(stack, desired)
+        except FAILURES as error:
+            rollback = "ROLLBACK" if verb == "CREATE" else "UPDATE_ROLLBACK"
+            self._note(stack, f"{rollback}_IN_PROGRESS", _text(error))
+            try:
+                self._move(stack, before)
+            except FAILURES as second:
+                return self._note(stack, f"{rollback}_FAILED", _text(second))
+            return self._note(stack, f"{rollback}_COMPLETE", _text(error))
+        stack |= {
+            "TemplateBody": template.body,
+            "Template": template.document,
+            "Parameters": template.values,
+            "Tags": tags,
+            "Outputs": outputs,
+            **({"LastUpdatedTime": time.time()} if verb == "UPDATE" else {}),
+        }
+        return self._note(stack, f"{verb}_COMPLETE")
+
+    def _move(self, stack: dict, desired: Desired) -> None:
+        """Create, change and delete until the stack's resources are the desired ones; raises FAILURES."""
+        there = stack["Resources"]
+        for name, wanted in desired.items():
+            kind, old = self._kinds[wanted["ResourceType"]], there.get(name)
+            if old and old["Properties"] == wanted["Properties"]:
+                there[name] = {**wanted, **{key: old[key] for key in ("ResourceStatus", "Timestamp")}}
+                continue
+            verb = "UPDATE" if old else "CREATE"
+            with _Step(self, stack, name, wanted, verb):
+                if not old:
+                    kind.create(wanted["Properties"])
+                there[name] = {**wanted, "ResourceStatus": f"{verb}_IN_PROGRESS", "Timestamp": time.time()}
+                kind.configure(wanted["Properties"], old["Properties"] if old else {})
+        for name, resource in reversed(list(there.items())):
+            if name in desired:
+                continue
+            if resource["DeletionPolicy"] == "Delete":
+                with _Step(self, stack, name, resource, "DELETE"):
+                    try:
+                        self._kinds[resource["ResourceType"]].delete(resource["Properties"])
+                    except ClientError as error:
+                        if not is_gone(error):
+                            raise
+            del there[name]
+
+    def _note(self, stack: dict, status: str, reason: str = "") -> dict:
+        """The stack's own status, and its event."""
+        stack["StackStatus"], stack["StackStatusReason"] = status, reason
+        self.record(stack, stack["StackName"], stack["StackId"], STACK, status, reason)
+        return stack
+
+    def record(self, stack: dict, name: str, physical: str, kind: str, status: str, reason: str) -> None:
+        """Add an event, and write the whole document."""
+        stack["Events"].append(
+            {
+                "EventId": str(uuid.uuid4()),
+                "LogicalResourceId": name,
+                "PhysicalResourceId": physical,
+                "ResourceType": kind,
+                "ResourceStatus": status,
+                "Timestamp": time.time(),
+                **({"ResourceStatusReason": reason} if reason else {}),
+            }
+        )
+        self._store.put(KIND, stack["StackId"], stack)
+
+
+class _Step:
+    """What happens to one resource, with its events, and its status in the stack's document."""
+
+    def __init__(self, stacks: Stacks, stack: dict, name: str, resource: dict, verb: str):
+        self._stacks, self._stack, self._name = stacks, stack, name
+        self._resource, self._verb = resource, verb
+
+    def __enter__(self) -> None:
+        self._note("IN_PROGRESS")
+
+    def __exit__(self, kind, error, traceback) -> None:
+        if isinstance(error, FAILURES):
+            self._note("FAILED", _text(error))
+        elif error is None:
+            self._note("COMPLETE")
+
+    def _note(self, end: str, reason: str = "") -> None:
+        status = f"{self._verb}_{end}"
+        if self._name in self._stack["Resources"]:
+            self._stack["Resources"][self._name] |= {"ResourceStatus": status, "Timestamp": time.time()}
+        physical, kind = self._resource["PhysicalResourceId"], self._resource["ResourceType"]
+        self._stacks.record(self._stack, self._name, physical, kind, status, reason)
+
+
+def _text(error: Exception) -> str:
+    return error.message if isinstance(error, AwsError) else str(error)
