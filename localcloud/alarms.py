@@ -14,6 +14,7 @@ from moto.cloudwatch.exceptions import ValidationError
 from moto.cloudwatch.models import (
     Alarm,
     CloudWatchBackend,
+    Dimension,
     MetricAggregatedDatum,
     MetricDatumBase,
     cloudwatch_backends,
@@ -99,15 +100,13 @@ def firing(names: Iterable[str]) -> list[str]:
 
 def index(alarms: Iterable[Alarm], now: datetime) -> dict[Key, list[MetricDatumBase]]:
     """The metric data that the alarms' evaluation needs, by metric: one pass for all of them."""
-    wanted = {_key(a.namespace, a.metric_name, a.dimensions): [] for a in alarms}
+    wanted = {_watched(alarm): [] for alarm in alarms}
     seconds = max((int(a.period) * int(a.evaluation_periods) for a in alarms), default=0)
     start = now - timedelta(seconds=seconds)
     metrics = {key[:2] for key in wanted}
     for datum in list(backend().metric_data):
         if (datum.namespace, datum.name) in metrics and utc(datum.timestamp) > start:
-            found = wanted.get(_key(datum.namespace, datum.name, datum.dimensions))
-            if found is not None:
-                found.append(datum)
+            wanted.get(metric_of(datum), []).append(datum)
     return wanted
 
 
@@ -117,7 +116,7 @@ def evaluate(alarm: Alarm, data: dict[Key, list[MetricDatumBase]], now: datetime
     count = int(alarm.evaluation_periods)
     needed = int(alarm.datapoints_to_alarm or count)
     treatment = alarm.treat_missing_data or "missing"
-    points = _datapoints(alarm, data[_key(alarm.namespace, alarm.metric_name, alarm.dimensions)], now)
+    points = _datapoints(alarm, data[_watched(alarm)], now)
     present = [value for value in points if value is not None]
     breaching = sum(compare(value, float(alarm.threshold)) for value in present)
     if not present and treatment == "missing":
@@ -137,9 +136,22 @@ def evaluate(alarm: Alarm, data: dict[Key, list[MetricDatumBase]], now: datetime
     return Verdict("ALARM" if crossed else "OK", reason)
 
 
+def metric_of(datum: MetricDatumBase) -> Key:
+    """Which metric a datum is of: namespace, name and all of its dimensions."""
+    return datum.namespace, datum.name, _dimensions(datum.dimensions)
+
+
 def utc(time: datetime) -> datetime:
     """moto keeps its own times without a zone, and clients' as they were sent."""
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _watched(alarm: Alarm) -> Key:
+    return alarm.namespace, alarm.metric_name, _dimensions(alarm.dimensions)
+
+
+def _dimensions(dimensions: Iterable[Dimension]) -> frozenset:
+    return frozenset((dimension.name, dimension.value) for dimension in dimensions)
 
 
 def _datapoints(alarm: Alarm, data: list[MetricDatumBase], now: datetime) -> list[float | None]:
@@ -172,7 +184,3 @@ def _statistic(name: str, data: list[MetricDatumBase]) -> float:
         case "Maximum":
             return max(highs)
     raise ValueError(name)
-
-
-def _key(namespace: str, name: str, dimensions) -> Key:
-    return namespace, name, frozenset((d.name, d.value) for d in dimensions)

@@ -4,17 +4,20 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from copy import copy
 from datetime import UTC, datetime, timedelta
 
-from moto.cloudwatch.models import Alarm
+from moto.cloudwatch.models import Alarm, MetricAggregatedDatum
 
-from localcloud.alarms import Verdict, backend, evaluate, index, is_evaluated, utc
+from localcloud.alarms import Verdict, backend, evaluate, index, is_evaluated, metric_of, utc
 from localcloud.errors import AwsError
 from localcloud.metrics import NAMESPACES
 from localcloud.settings import ACCOUNT, REGION
 
 TICK_SECONDS = 2
-KEPT_HOURS = 6  # of what endpoints measure, in memory; CloudWatch itself keeps 15 months
+# What endpoints measure is kept in memory, and not for 15 months as by CloudWatch.
+FINE = timedelta(minutes=15)  # as it was published, then by the minute
+KEPT = timedelta(days=2)
 LAMBDA = "arn:aws:lambda:"
 
 log = logging.getLogger(__name__)
@@ -54,8 +57,8 @@ class CloudWatch:
                 self._settle(alarm, evaluate(alarm, data, now))
         self._states = {alarm.name: alarm.state_value for alarm in alarms}
         if now >= self._next_cleaning:
-            self._next_cleaning = now + timedelta(minutes=10)
-            _forget(now - timedelta(hours=KEPT_HOURS))
+            self._next_cleaning = now + FINE
+            _fold(now - FINE, now - KEPT)
 
     def _run(self) -> None:
         while not self._ended.wait(TICK_SECONDS):
@@ -122,8 +125,28 @@ def event(alarm: Alarm, before: str) -> dict:
     }
 
 
-def _forget(oldest: datetime) -> None:
-    """Drop what endpoints measured before. Requests may append meanwhile, so only a beginning is replaced."""
+def _fold(finest: datetime, oldest: datetime) -> None:
+    """Of what endpoints measured: from ``finest`` back one datum a minute is kept, before ``oldest`` none.
+
+    Requests may append meanwhile, so that only a beginning of the list is replaced.
+    """
     data = backend().metric_data
-    count = len(data)
-    data[:count] = [d for d in data[:count] if d.namespace not in NAMESPACES or utc(d.timestamp) >= oldest]
+    count, kept, minutes = len(data), [], {}
+    for datum in data[:count]:
+        time = utc(datum.timestamp)
+        if datum.namespace not in NAMESPACES or time >= finest:
+            kept.append(datum)
+        elif time >= oldest:
+            key = (*metric_of(datum), time.replace(second=0, microsecond=0))
+            if key not in minutes:
+                minutes[key] = copy(datum)
+                kept.append(minutes[key])
+            else:
+                _add(minutes[key], datum)
+    data[:count] = kept
+
+
+def _add(total: MetricAggregatedDatum, datum: MetricAggregatedDatum) -> None:
+    total.sample_count += datum.sample_count
+    total.sum += datum.sum
+    total.min, total.max = min(total.min, datum.min), max(total.max, datum.max)

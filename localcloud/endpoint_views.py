@@ -23,7 +23,9 @@ def description(document: dict) -> dict:
     answer = {key: document[key] for key in DESCRIBED if document.get(key) is not None}
     config = document["Deployment"]["Config"]
     if document["EndpointStatus"] not in ("Creating", "Failed"):
-        answer["ProductionVariants"] = _variants(document["Deployment"], document.get("Desired"))
+        answer["ProductionVariants"] = _variants(
+            document["Deployment"], document.get("Desired"), document["LastModifiedTime"]
+        )
     if capture := config.get("DataCaptureConfig"):
         enabled = capture.get("EnableCapture", True)
         answer["DataCaptureConfig"] = {
@@ -57,7 +59,7 @@ def pending(deployment: dict, status: str, message: str) -> dict:
         "StartTime": now["StartTime"],
         "ProductionVariants": [
             {**v, "InstanceType": types[v["VariantName"]], "VariantStatus": [now]}
-            for v in _variants(deployment, None)
+            for v in _variants(deployment, None, now["StartTime"])
         ],
     }
 
@@ -70,21 +72,22 @@ def advanced(document: dict, status: str, message: str) -> dict:
     return {**pending, "ProductionVariants": variants}
 
 
-def _variants(deployment: dict, desired: dict | None) -> list[dict]:
-    """``desired``: the snapshot that the deployment is being scaled to, if it is."""
+def _variants(deployment: dict, desired: dict | None, resolved: float) -> list[dict]:
+    """``desired``: what the deployment is being scaled to, if it is; ``resolved``: when its images were."""
     present = deployment["Config"]["ProductionVariants"]
     aims = (desired or deployment)["Config"]["ProductionVariants"]
-    return [_variant(*pair, deployment) for pair in zip(present, aims, strict=True)]
+    models = deployment["Models"]
+    return [
+        _variant(variant, aim, models[variant["ModelName"]], resolved)
+        for variant, aim in zip(present, aims, strict=True)
+    ]
 
 
-def _variant(variant: dict, desired: dict, deployment: dict) -> dict:
-    model = deployment["Models"][variant["ModelName"]]
+def _variant(variant: dict, desired: dict, model: dict, resolved: float) -> dict:
     image = (model.get("PrimaryContainer") or model["Containers"][0])["Image"]
     return {
         "VariantName": variant["VariantName"],
-        "DeployedImages": [
-            {"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": deployment["Created"]}
-        ],
+        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": resolved}],
         "CurrentWeight": variant.get("InitialVariantWeight", 1.0),
         "DesiredWeight": desired.get("InitialVariantWeight", 1.0),
         "CurrentInstanceCount": variant.get("InitialInstanceCount", 1),

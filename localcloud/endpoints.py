@@ -159,8 +159,7 @@ class Endpoints:
         self._hosting.bring_up(fleet, reason)
 
     def _snapshot(self, config_name: str) -> dict:
-        found = variants.snapshot(config_name, self._store)
-        return {"Id": uuid.uuid4().hex[:12], "Created": time.time(), **found}
+        return {"Id": uuid.uuid4().hex[:12], **variants.snapshot(config_name, self._store)}
 
     def _find_idle(self, name: str) -> dict:
         """An endpoint's document; raises AwsError unless it can be changed."""

@@ -102,21 +102,22 @@ class Fleet:
         """Holds the fleet for one request; False when it takes no more of them."""
         return self._gate.enter()
 
-    def choose(self, target: str | None) -> tuple[str, Worker]:
-        """A variant by weight, or ``target``, and the next ready one of its instances.
-
-        Raises AwsError: no such variant, or none of its instances was ready within READY_SECONDS.
-        """
+    def variant(self, target: str | None) -> str:
+        """The variant for one request: by weight, or ``target``; raises AwsError where there is none."""
         name = target or self._weighted()
         if name not in self._instances:
             raise validation(f"Variant {name} of endpoint {self.endpoint} not found.")
+        return name
+
+    def worker(self, name: str) -> Worker:
+        """The next ready instance of a variant; raises AwsError when none was within READY_SECONDS."""
         deadline = time.monotonic() + READY_SECONDS
         while True:
             instances, first = self._instances[name], next(self._turn[name])
             for offset in range(len(instances)):
                 worker = instances[(first + offset) % len(instances)].worker
                 if worker.ready.is_set():
-                    return name, worker
+                    return worker
             if self._stopped or time.monotonic() > deadline:
                 raise unavailable(f"No instance of variant {name} is ready.")
             time.sleep(LOOK_SECONDS)

@@ -54,8 +54,8 @@ class Functions:
         start_response(f"{status.value} {status.phrase}", list(headers.items()))
         return [body]
 
-    def start(self, identifier: str, event: dict) -> None:
-        """Invoke asynchronously, as other services do; raises AwsError where there is no such function."""
+    def start(self, identifier: str, event) -> None:
+        """Invoke asynchronously with a JSON value, as other services do; raises AwsError if it is unknown."""
         pool = self._pool(self._find(identifier, {}))
         invocation = (str(uuid.uuid4()), _json(event), None)
         threading.Thread(target=pool.invoke, args=invocation, name="event", daemon=True).start()

@@ -61,7 +61,7 @@ class Hosting:
         """Begin to serve; ``reason`` becomes the FailureReason of an endpoint that then is in service."""
 
         def work() -> None:
-            failure = _start(fleet)
+            failure = _failure(fleet, fleet.start)
             with self.lock:
                 if not self._still_wanted(fleet):
                     return
@@ -79,7 +79,7 @@ class Hosting:
 
         def work() -> None:
             try:
-                failure = _start(green) or self._shift(green, rollout)
+                failure = _failure(green, green.start) or _failure(green, lambda: self._shift(green, rollout))
             except Overtaken:
                 return
             self._settle(green, deployment, rollout, failure)
@@ -90,19 +90,14 @@ class Hosting:
         """Begin to bring the fleet that serves to the counts and weights of the snapshot ``desired``."""
         traffic = self._live[name]
         aims = desired["Config"]["ProductionVariants"]
+        counts = {v["VariantName"]: v["InitialInstanceCount"] for v in aims}
+        weights = {v["VariantName"]: v["InitialVariantWeight"] for v in aims}
 
         def work() -> None:
-            failure = None
-            try:
-                traffic.blue.scale(
-                    {v["VariantName"]: v["InitialInstanceCount"] for v in aims},
-                    {v["VariantName"]: v["InitialVariantWeight"] for v in aims},
-                )
-                done = {"Deployment": desired}
-            except StartFailed as error:
-                failure, done = str(error), {}
+            failure = _failure(traffic.blue, lambda: traffic.blue.scale(counts, weights))
             with self.lock:
                 if self._live.get(name) is traffic:
+                    done = {} if failure else {"Deployment": desired}
                     self.mark(name, "InService", Desired=None, FailureReason=failure, **done)
 
         self._background(work)
@@ -202,13 +197,14 @@ class Hosting:
         threading.Thread(target=work, name="endpoints", daemon=True).start()
 
 
-def _start(fleet: Fleet) -> str | None:
-    """None, or the reason why the fleet does not stand."""
+def _failure(fleet: Fleet, work: Callable[[], str | None]) -> str | None:
+    """The reason why ``work`` on a fleet failed, as it says or raises; None if it did not."""
     try:
-        fleet.start()
+        return work()
+    except Overtaken:
+        raise
     except StartFailed as error:
         return str(error)
-    except Exception as error:  # an endpoint must not stay "Creating" for ever
-        log.exception("endpoint %s could not be started", fleet.endpoint)
+    except Exception as error:  # an endpoint must not stay "Creating" or "Updating" for ever
+        log.exception("endpoint %s: the work on its fleet failed", fleet.endpoint)
         return f"{type(error).__name__}: {error}"
-    return None

@@ -47,7 +47,6 @@ Headers = list[tuple[str, str]]
 class Answer:
     """What a container answered. ``status`` 0: nothing, and ``body`` says why."""
 
-    variant: str
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -113,13 +112,19 @@ class Invocations:
     def _exchange(
         self, fleet: Fleet, environ: dict, body: bytes, event_id: str, arrived: float
     ) -> tuple[Headers, bytes]:
-        answer = self._post(fleet, environ, body)
-        overhead = time.monotonic() - arrived - answer.seconds
-        self._endpoints.metrics.record(fleet, answer.variant, answer.status, answer.seconds, overhead)
+        metrics, variant = self._endpoints.metrics, fleet.variant(environ.get(TARGET_VARIANT))
+        try:
+            answer = self._post(fleet, variant, environ, body)
+        except AwsError as error:
+            metrics.record(fleet, variant, error.status)
+            raise
+        metrics.record(
+            fleet, variant, answer.status, answer.seconds, time.monotonic() - arrived - answer.seconds
+        )
         if not 200 <= answer.status < 300:
             raise ModelError(fleet.endpoint, answer.status, answer.body.decode(errors="replace"))
         content_type = answer.headers.get("Content-Type", "application/octet-stream")
-        headers = [("Content-Type", content_type), ("x-Amzn-Invoked-Production-Variant", answer.variant)]
+        headers = [("Content-Type", content_type), ("x-Amzn-Invoked-Production-Variant", variant)]
         if attributes := answer.headers.get("X-Amzn-SageMaker-Custom-Attributes"):
             headers.append(("X-Amzn-SageMaker-Custom-Attributes", attributes))
         rule = fleet.capture
@@ -128,7 +133,7 @@ class Invocations:
                 Exchange(
                     rule=rule,
                     endpoint=fleet.endpoint,
-                    variant=answer.variant,
+                    variant=variant,
                     body=body,
                     content_type=environ.get("CONTENT_TYPE", ""),
                     answer=answer.body,
@@ -141,22 +146,23 @@ class Invocations:
             )
         return headers, answer.body
 
-    def _post(self, fleet: Fleet, environ: dict, body: bytes) -> Answer:
+    def _post(self, fleet: Fleet, variant: str, environ: dict, body: bytes) -> Answer:
+        """Raises AwsError when no instance could be asked."""
         headers = {name: environ[key] for key, name in FORWARDED.items() if environ.get(key)}
         deadline = time.monotonic() + READY_SECONDS
         while True:
-            variant, worker = fleet.choose(environ.get(TARGET_VARIANT))
+            worker = fleet.worker(variant)
             with worker.gate.enter() as admitted:
                 if admitted:  # else it is being scaled in: ask for another
                     try:
-                        return _ask(variant, worker, body, headers)
+                        return _ask(worker, body, headers)
                     except urllib3.exceptions.NewConnectionError as error:
                         if time.monotonic() > deadline:
                             raise unavailable(f"Variant {variant} cannot be reached.") from error
                     time.sleep(0.05)  # it has died, and its supervisor is about to notice
 
 
-def _ask(variant: str, worker: Worker, body: bytes, headers: dict[str, str]) -> Answer:
+def _ask(worker: Worker, body: bytes, headers: dict[str, str]) -> Answer:
     """Raises NewConnectionError where nobody listens, so that nothing has been asked."""
     asked = time.monotonic()
     try:
@@ -168,7 +174,7 @@ def _ask(variant: str, worker: Worker, body: bytes, headers: dict[str, str]) -> 
         status, headers, body = 0, {}, TIMED_OUT.encode()
     except urllib3.exceptions.HTTPError:
         status, headers, body = 0, {}, BROKEN_OFF.encode()
-    return Answer(variant, status, headers, body, time.monotonic() - asked)
+    return Answer(status, headers, body, time.monotonic() - asked)
 
 
 def is_invocation(path: str) -> bool:

@@ -48,18 +48,20 @@ class Metrics:
         self._used: dict[object, tuple[float, float]] = {}  # instance -> when it was read, seconds of CPU
         self._next_reading = 0.0
 
-    def record(self, fleet: Fleet, variant: str, status: int, model: float, overhead: float) -> None:
-        """One request that reached a variant: the container's status (0: it gave none), and seconds
-        spent in the model and around it.
+    def record(
+        self, fleet: Fleet, variant: str, status: int, model: float | None = None, overhead: float = 0.0
+    ) -> None:
+        """One request to a variant: its status (0: the container gave none), and the seconds spent in the
+        model, where it was asked, and around it.
         """
         values = {
             "Invocations": 1,
             "InvocationsPerInstance": 1 / max(fleet.instances(variant), 1),
             "Invocation4XXErrors": int(400 <= status < 500),
             "Invocation5XXErrors": int(status >= 500 or status == 0),
-            "ModelLatency": model * 1e6,
-            "OverheadLatency": overhead * 1e6,
         }
+        if model is not None:
+            values |= {"ModelLatency": model * 1e6, "OverheadLatency": overhead * 1e6}
         with self._lock:
             sets = self._sets.setdefault((fleet.endpoint, variant), defaultdict(StatisticSet))
             for name, value in values.items():

@@ -23,7 +23,13 @@ def created_within(document: dict, after: float | None, before: float | None) ->
 
 
 def ordered(documents: list[dict], params: dict, keys: dict[str, str], direction: str) -> list[dict]:
-    """By SortBy and SortOrder. ``keys``: SortBy -> member, the operation's own first; so is ``direction``."""
-    member = keys[params.get("SortBy") or next(iter(keys))]
+    """By SortBy and SortOrder; raises AwsError.
+
+    ``keys``: SortBy -> member, the operation's default first; ``direction``: its default SortOrder.
+    """
+    by = params.get("SortBy") or next(iter(keys))
+    if by not in keys:
+        raise validation(f"SortBy must be {' or '.join(keys)}, and not {by}")
+    member = keys[by]
     descending = (params.get("SortOrder") or direction) == "Descending"
     return sorted(documents, key=lambda document: document[member], reverse=descending)

@@ -4,6 +4,8 @@ Nothing is polled: a step's thread waits for its job or function, and the execut
 """
 
 import queue
+import secrets
+import string
 import threading
 import time
 
@@ -11,6 +13,7 @@ from localcloud.jobs import Jobs
 from localcloud.objects import Objects
 from localcloud.pipeline_client import Client
 from localcloud.pipeline_definition import Definition, Step
+from localcloud.pipeline_parameters import values
 from localcloud.pipeline_scope import Left
 from localcloud.pipeline_steps import ENDED, FAILED, STOPPED, SUCCEEDED, StepRun
 from localcloud.store import Store
@@ -18,6 +21,7 @@ from localcloud.store import Store
 KIND = "pipeline-execution"
 EXECUTING, STOPPING = "Executing", "Stopping"
 STEP_FAILURE = "Step failure: One or multiple steps failed."
+ID_LENGTH = 12
 MOST_STEPS = 50  # at the same time, unless ParallelismConfiguration says less
 
 
@@ -148,6 +152,36 @@ class Execution:
     def _current(self) -> dict:
         with self._lock:
             return self._document
+
+
+def started(pipeline: dict, definition: Definition, params: dict) -> dict:
+    """The document of an execution as StartPipelineExecution's ``params`` ask for it; raises AwsError.
+
+    ``Values`` are the parameters' values, of their types; ``Steps`` the records of the steps that have begun.
+    """
+    given = params.get("PipelineParameters") or []
+    now = time.time()
+    run_id = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(ID_LENGTH))
+    parallel = params.get("ParallelismConfiguration") or pipeline.get("ParallelismConfiguration")
+    return {
+        "PipelineName": pipeline["PipelineName"],
+        "PipelineArn": pipeline["PipelineArn"],
+        "PipelineDefinition": pipeline["PipelineDefinition"],
+        "PipelineExecutionId": run_id,
+        "PipelineExecutionArn": f"{pipeline['PipelineArn']}/execution/{run_id}",
+        "PipelineExecutionDisplayName": params.get("PipelineExecutionDisplayName")
+        or f"execution-{int(now * 1000)}",
+        "PipelineExecutionDescription": params.get("PipelineExecutionDescription"),
+        "PipelineExecutionStatus": EXECUTING,
+        "PipelineParameters": given,
+        "Values": values(definition.parameters, given),
+        "ParallelismConfiguration": parallel or {"MaxParallelExecutionSteps": MOST_STEPS},
+        "RoleArn": params.get("RoleArn") or pipeline.get("RoleArn"),
+        "ClientRequestToken": params["ClientRequestToken"],
+        "CreationTime": now,
+        "LastModifiedTime": now,
+        "Steps": {},
+    }
 
 
 def retried(document: dict) -> dict:

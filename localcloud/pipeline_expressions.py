@@ -63,7 +63,10 @@ def references(value) -> Iterator[Reference]:
             for inner in _items(value):
                 yield from references(inner)
         case "Std:Join":
-            yield from references(_members(value, JOIN, ("On", "Values"))["Values"])
+            join = _members(value, JOIN, ("On", "Values"))
+            if not isinstance(join["On"], str) or not isinstance(join["Values"], list):
+                raise validation(f"{JOIN} needs a text as On and a list as Values")
+            yield from references(join["Values"])
         case _:
             yield _reference(value)
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from localcloud.jobs import Jobs
+from localcloud.jobs import KINDS, Jobs
 from localcloud.objects import NoSuchObject, Objects, split
 from localcloud.pipeline_definition import CONDITION, LAMBDA, Definition, Step
 from localcloud.pipeline_expressions import (
@@ -15,10 +15,8 @@ from localcloud.pipeline_expressions import (
     Unresolved,
     follow,
 )
-from localcloud.processing import ProcessingContract
-from localcloud.training import TrainingContract
 
-CONTRACTS = {"Training": TrainingContract, "Processing": ProcessingContract}
+CONTRACTS = {contract.prefix: contract for contract in KINDS}  # by the type of the steps that run such jobs
 
 
 class Known:

@@ -68,8 +68,8 @@ class StepRun:
         self._job: str | None = None  # the name of the job that runs
         self._record = dict(execution["Steps"].get(step.name) or {})
 
-    def carry_out(self) -> str:
-        """From Starting to the end; returns the step's last status."""
+    def carry_out(self) -> None:
+        """From Starting to the end, whatever that is: the record says it."""
         status, reason = SUCCEEDED, None
         try:
             special = {CONDITION: self._decide, LAMBDA: self._invoke, FAIL: self._fail}
@@ -84,7 +84,6 @@ class StepRun:
             log.exception("step %s of %s", self._step.name, self._execution["PipelineExecutionArn"])
             status, reason = FAILED, f"InternalServerError: {type(error).__name__}: {error}"
         self._note(StepStatus=status, EndTime=time.time(), FailureReason=reason)
-        return status
 
     def stop(self) -> None:
         """Returns at once. A job is stopped; a function cannot be, so its end is waited for."""

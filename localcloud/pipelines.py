@@ -1,7 +1,5 @@
 """SageMaker Pipelines: its operations, and the life of executions across restarts."""
 
-import secrets
-import string
 import threading
 import time
 
@@ -9,32 +7,28 @@ from localcloud import pipeline_execution, pipeline_views
 from localcloud.accepted import ANY, Table, check
 from localcloud.errors import AwsError, validation
 from localcloud.jobs import Jobs
-from localcloud.objects import NoSuchObject, Objects
+from localcloud.objects import Objects
 from localcloud.pipeline_client import Client
 from localcloud.pipeline_definition import Definition, parse
 from localcloud.pipeline_execution import (
     EXECUTING,
     FAILED,
-    MOST_STEPS,
     STOPPED,
     STOPPING,
     Execution,
     retried,
+    started,
 )
-from localcloud.pipeline_parameters import values
 from localcloud.pipeline_rehearsal import rehearse
 from localcloud.settings import ACCOUNT, REGION, Settings
 from localcloud.store import Store
 
 KIND = "pipeline"
 RUNS = pipeline_execution.KIND
-ID_LENGTH = 12
 DESCRIBED: Table = {
     "PipelineName": ANY,
     "PipelineDisplayName": ANY,
     "PipelineDefinition": ANY,
-    "PipelineDefinitionS3Location.Bucket": ANY,
-    "PipelineDefinitionS3Location.ObjectKey": ANY,
     "PipelineDescription": ANY,
     "ClientRequestToken": ANY,
     "RoleArn": ANY,
@@ -50,7 +44,9 @@ STARTED: Table = {
     "ParallelismConfiguration": ANY,
     "RoleArn": ANY,
 }
-KEPT = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
+KEPT = (
+    "PipelineDisplayName", "PipelineDescription", "PipelineDefinition", "RoleArn", "ParallelismConfiguration",
+)  # fmt: skip
 
 
 class Pipelines:
@@ -93,10 +89,10 @@ class Pipelines:
     def create(self, params: dict, bookkeeping) -> dict:
         """CreatePipeline; moto keeps the tags. The same ClientRequestToken again is no second pipeline."""
         check("CreatePipeline", params, "PipelineName", DESCRIBED)
+        if "PipelineDefinition" not in params:
+            raise validation("PipelineDefinition must be given.")
+        parse(params["PipelineDefinition"])
         name, now = params["PipelineName"], time.time()
-        definition = self._definition(params)
-        if definition is None:
-            raise validation("Either PipelineDefinition or PipelineDefinitionS3Location must be provided.")
         with self._lock:
             if found := self._store.get(KIND, name):
                 if found["ClientRequestToken"] == params["ClientRequestToken"]:
@@ -111,7 +107,6 @@ class Pipelines:
                 "PipelineArn": _arn(name),
                 "PipelineStatus": "Active",
                 "PipelineDisplayName": name,
-                "PipelineDefinition": definition,
                 "ClientRequestToken": params["ClientRequestToken"],
                 "CreationTime": now,
                 "LastModifiedTime": now,
@@ -121,11 +116,12 @@ class Pipelines:
 
     def update(self, params: dict, _) -> dict:
         """UpdatePipeline. Executions go on with the definition that they were started with."""
-        name = self._find(params)["PipelineName"]
-        check("UpdatePipeline", {**params, "PipelineName": name}, "PipelineName", DESCRIBED)
-        definition = self._definition(params)
-        changes = _given(params) | ({} if definition is None else {"PipelineDefinition": definition})
-        self._store.update(KIND, name, **changes, LastModifiedTime=time.time())
+        with self._lock:
+            name = self._find(params)["PipelineName"]
+            check("UpdatePipeline", {**params, "PipelineName": name}, "PipelineName", DESCRIBED)
+            if "PipelineDefinition" in params:
+                parse(params["PipelineDefinition"])
+            self._store.update(KIND, name, **_given(params), LastModifiedTime=time.time())
         return {"PipelineArn": _arn(name)}
 
     def delete(self, params: dict, bookkeeping) -> dict:
@@ -154,31 +150,10 @@ class Pipelines:
                 if run["ClientRequestToken"] == params["ClientRequestToken"]:
                     return {"PipelineExecutionArn": run["PipelineExecutionArn"]}
             definition = parse(pipeline["PipelineDefinition"])
-            given = params.get("PipelineParameters") or []
-            now, run_id = time.time(), _execution_id()
-            parallel = params.get("ParallelismConfiguration") or pipeline.get("ParallelismConfiguration")
-            document = {
-                "PipelineName": name,
-                "PipelineArn": pipeline["PipelineArn"],
-                "PipelineDefinition": pipeline["PipelineDefinition"],
-                "PipelineExecutionId": run_id,
-                "PipelineExecutionArn": f"{pipeline['PipelineArn']}/execution/{run_id}",
-                "PipelineExecutionDisplayName": params.get("PipelineExecutionDisplayName")
-                or f"execution-{int(now * 1000)}",
-                "PipelineExecutionDescription": params.get("PipelineExecutionDescription"),
-                "PipelineExecutionStatus": EXECUTING,
-                "PipelineParameters": given,
-                "Values": values(definition.parameters, given),
-                "ParallelismConfiguration": parallel or {"MaxParallelExecutionSteps": MOST_STEPS},
-                "RoleArn": params.get("RoleArn") or pipeline.get("RoleArn"),
-                "ClientRequestToken": params["ClientRequestToken"],
-                "CreationTime": now,
-                "LastModifiedTime": now,
-                "Steps": {},
-            }
+            document = started(pipeline, definition, params)
             rehearse(definition, document, self._jobs)
             self._carry_out(document, definition)
-            self._store.update(KIND, name, LastRunTime=now)
+            self._store.update(KIND, name, LastRunTime=document["CreationTime"])
         return {"PipelineExecutionArn": document["PipelineExecutionArn"]}
 
     def stop(self, params: dict, _) -> dict:
@@ -206,12 +181,16 @@ class Pipelines:
         return {"PipelineExecutionArn": document["PipelineExecutionArn"]}
 
     def resume(self) -> None:
-        """After a start-up, with the server answering: executions that were cut off go on."""
+        """After a start-up: executions that were cut off go on."""
         with self._lock:
             for document in self._store.all(RUNS):
-                unfinished = document["PipelineExecutionStatus"] in (EXECUTING, STOPPING)
-                if unfinished and document["PipelineExecutionArn"] not in self._executing:
+                if document["PipelineExecutionStatus"] not in (EXECUTING, STOPPING):
+                    continue
+                try:
                     self._carry_out(document, parse(document["PipelineDefinition"]))
+                except AwsError as error:  # another version of localcloud has started it
+                    changes = {"PipelineExecutionStatus": FAILED, "FailureReason": error.message}
+                    self._store.update(RUNS, document["PipelineExecutionArn"], **changes)
 
     def shutdown(self) -> None:
         """Nothing more is started; called before the jobs that executions wait for are ended."""
@@ -228,20 +207,6 @@ class Pipelines:
         self._executing = {arn: other for arn, other in self._executing.items() if other.alive}
         self._executing[execution.arn] = execution
         execution.start()
-
-    def _definition(self, params: dict) -> str | None:
-        """The definition that a request gives, once it is known to be one; None if it gives none."""
-        text = params.get("PipelineDefinition")
-        if place := params.get("PipelineDefinitionS3Location"):
-            if text is not None:
-                raise validation("Give PipelineDefinition or PipelineDefinitionS3Location, and not both.")
-            try:
-                text = self._objects.get(place["Bucket"], place["ObjectKey"]).decode()
-            except (NoSuchObject, UnicodeDecodeError) as error:
-                raise validation(f"PipelineDefinitionS3Location cannot be read: {error}") from error
-        if text is not None:
-            parse(text)
-        return text
 
     def _find(self, params: dict) -> dict:
         """By name or ARN."""
@@ -264,10 +229,6 @@ class Pipelines:
 
 def _arn(name: str) -> str:
     return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:pipeline/{name}"
-
-
-def _execution_id() -> str:
-    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(ID_LENGTH))
 
 
 def _given(params: dict) -> dict:

@@ -17,6 +17,7 @@ from localcloud.accepted import check
 from localcloud.endpoints import Endpoints
 from localcloud.errors import AwsError, validation
 from localcloud.jobs import Jobs
+from localcloud.model_packages import ModelRegistry
 from localcloud.pipelines import Pipelines
 from localcloud.processing import ProcessingContract
 from localcloud.settings import ACCOUNT, REGION
@@ -34,6 +35,7 @@ def install(store: Store, jobs: Jobs, endpoints: Endpoints, pipelines: Pipelines
         **_jobs(jobs, ProcessingContract, "ProcessingJob"),
         **_endpoints(endpoints),
         **pipelines.operations(),
+        **ModelRegistry(store).operations(),
         **_documents(store, "Model", "model", "model", _no_check),
         **_documents(
             store, "EndpointConfig", "endpoint-config", "endpoint configuration",

@@ -144,6 +144,7 @@ def _serve(settings: Settings) -> None:
     sagemaker.install(store, jobs, endpoints, pipelines)
     jobs.resume()
     server = transport.listen(front, settings, below.address)
+    pipelines.resume()  # what executions ask for waits until the server runs
 
     # A handler runs in the midst of whatever the main thread does: it must wait for no lock, as an Event's.
     stopped, stop = os.pipe()
@@ -153,7 +154,6 @@ def _serve(settings: Settings) -> None:
     settings.pid_file.write_text(f"{os.getpid()}\n")
     endpoints.resume()
     functions.resume()
-    pipelines.resume()
     cloudwatch.start()
     log.info("localcloud answers at %s", settings.url)
     os.read(stopped, 1)

@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     create_configuration(aws, name, model, flags)
     rollout.put_alarms(aws, plan.latency_ms)
     document = put_endpoint(aws, name, plan, bounds)
-    scaling.put(aws, bounds, flags.scale_on_invocations, flags.scale_on_cpu)
+    instances = scaling.put(aws, bounds, flags.scale_on_invocations, flags.scale_on_cpu)
+    print(f"instances {instances}")
     put_function(aws)
     print(f"function  {settings.function}")
     return document

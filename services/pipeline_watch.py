@@ -101,6 +101,8 @@ def _lines(look) -> View:
             if shown.get(name) != step["StepStatus"]:
                 shown[name] = step["StepStatus"]
                 console.out.print(f"  {name:<10}{_told(step)}", markup=False)
+                if reason := step.get("FailureReason"):
+                    console.out.print(f"    {reason}", markup=False)
         if view.status in ENDED:
             return view
         time.sleep(jobs.POLL)
@@ -121,6 +123,8 @@ def _grow(branch: Tree, names: dict[str, dict], view: View) -> None:
         line = Text.assemble((f"{mark} {name:<10}", style))
         if step:
             line.append(_told(step))
+            if reason := step.get("FailureReason"):
+                line.append(f"\n{reason}", style="red")
         elif view.status in ENDED:
             line.append("not run", style="dim")
         _grow(branch.add(line), inner, view)
@@ -129,9 +133,7 @@ def _grow(branch: Tree, names: dict[str, dict], view: View) -> None:
 def _told(step: dict) -> str:
     text = f"{step['StepStatus']:<11}{_clock(_seconds(step.get('StartTime'), step.get('EndTime')))}"
     if outcome := step.get("Metadata", {}).get("Condition", {}).get("Outcome"):
-        text += f"  {outcome}"
-    if reason := step.get("FailureReason"):
-        text += f"\n  {reason}"
+        text += f"  {'yes' if outcome == 'True' else 'no'}"
     return text
 
 

@@ -77,24 +77,26 @@ def before_update(aws: Aws, bounds: Bounds, endpoint: dict) -> dict:
     if _instance_type(aws, endpoint) != aws.settings.serve_instance:
         delete(aws)
         return {}
-    [variant] = endpoint["ProductionVariants"]
-    if not bounds.fewest <= variant["DesiredInstanceCount"] <= bounds.most:
+    count = sum(v["DesiredInstanceCount"] for v in endpoint.get("ProductionVariants", ()))
+    if not bounds.fewest <= count <= bounds.most:
         return {}
     return deployment.KEEP_INSTANCES
 
 
-def put(aws: Aws, bounds: Bounds, invocations: int | None, cpu_percent: int) -> None:
+def put(aws: Aws, bounds: Bounds, invocations: int | None, cpu_percent: int) -> str:
     """Register the endpoint's variant with its two policies, or deregister what cannot be scaled.
 
     The endpoint is in service. ``invocations``: a minute, of an instance; None is INVOCATIONS for each vCPU.
+    Returns what that means, in words.
     """
     if bounds.fewest == bounds.most:
         delete(aws)
-        return
+        return f"{bounds.fewest}, always"
     client, target = aws.client("application-autoscaling"), _target(aws)
     tags = {tag["Key"]: tag["Value"] for tag in deployment.TAGS}
     client.register_scalable_target(**target, MinCapacity=bounds.fewest, MaxCapacity=bounds.most, Tags=tags)
     cpus = vcpus(aws.settings.serve_instance)
+    invocations = invocations or INVOCATIONS * cpus
     per_instance = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
     busy = {
         "Namespace": "/aws/sagemaker/Endpoints",
@@ -108,7 +110,7 @@ def put(aws: Aws, bounds: Bounds, invocations: int | None, cpu_percent: int) -> 
     }
     for policy, value, metric in zip(
         _policies(aws),
-        (invocations or INVOCATIONS * cpus, cpu_percent * cpus),
+        (invocations, cpu_percent * cpus),
         ({"PredefinedMetricSpecification": per_instance}, {"CustomizedMetricSpecification": busy}),
         strict=True,
     ):
@@ -123,6 +125,11 @@ def put(aws: Aws, bounds: Bounds, invocations: int | None, cpu_percent: int) -> 
                 "ScaleInCooldown": SCALE_IN_SECONDS,
             },
         )
+    words = (
+        f"{bounds.fewest} to {bounds.most}, added above {invocations:,} requests a minute or "
+        f"{cpu_percent} % CPU of each"
+    )
+    return words if aws.endpoint_url is None else f"{words} (recorded: localcloud does not act on load)"
 
 
 def delete(aws: Aws) -> None:

@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -148,8 +148,8 @@ def run(promotion: Promotion) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m containers.train.verify")
-    for name in Promotion.__dataclass_fields__:
-        parser.add_argument(f"--{name.replace('_', '-')}", required=True)
+    for field in fields(Promotion):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", required=True)
     try:
         run(Promotion(**vars(parser.parse_args(arguments))))
     except UNVERIFIED as error:

@@ -85,13 +85,16 @@ def photograph(count: int, shade: int = 0) -> bytes:
     return stream.getvalue()
 
 
-def write(folder: Path, sizes: dict[str, int]) -> Path:
-    """A data set as it is uploaded, each photograph a bin of its own."""
+def write(folder: Path, sizes: dict[str, int], swap: bool = False) -> Path:
+    """A data set as it is uploaded, each photograph a bin of its own.
+
+    swap: bins of one item are as bright as bins of two are elsewhere, and the other way round.
+    """
     rows = []
     for split, size in sizes.items():
         for index in range(size):
             count, name = index % 5 + 1, f"{split}{index:04}"
-            data = photograph(count, index % 7 - 3)
+            data = photograph({1: 2, 2: 1}.get(count, count) if swap else count, index % 7 - 3)
             path = folder / split / str(count) / f"{name}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)

@@ -199,7 +199,7 @@ def test_a_model_is_released_and_reproduced(flow, demo):
 
 def test_nothing_is_created_on_aws_unasked(flow):
     outside = {k: v for k, v in flow.environment.items() if k != "AWS_ENDPOINT_URL"}
-    for name in ("data", "explore", "train", "evaluate", "deploy", "predict"):
+    for name in ("data", "explore", "train", "evaluate", "deploy", "predict", "pipeline"):
         arguments = {"data": ["--source", "synthetic"], "predict": ["a.jpg"]}.get(name, [])
         done = subprocess.run(
             [sys.executable, "-m", f"services.{name}", *arguments],

@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.logs.models import logs_backends
 
+from localcloud.errors import AwsError
 from localcloud.functions import Functions
 from localcloud.process import ProcessRuntime
 from localcloud.settings import ACCOUNT, PROJECT, REGION, Settings
@@ -245,6 +246,15 @@ def test_event_and_dry_run(cloud, tmp_path):
     answer = cloud.client.invoke(FunctionName="write", Payload=json.dumps(str(path)), InvocationType="Event")
     assert answer["StatusCode"] == 202
     until(path.exists)
+
+
+def test_other_services_start_a_function(cloud, tmp_path):
+    path = tmp_path / "started"
+    arn = cloud.create("started", "handlers.write")["FunctionArn"]
+    cloud.functions.start(arn, str(path))
+    until(path.exists)
+    with pytest.raises(AwsError, match="Function not found"):
+        cloud.functions.start(arn + "-not", {})
 
 
 def test_an_update_takes_effect_with_the_next_invocation(cloud):

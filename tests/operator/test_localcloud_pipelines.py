@@ -9,6 +9,11 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from localcloud.pipeline_definition import parse
+from localcloud.pipeline_execution import started
+from localcloud.pipelines import Pipelines
+from localcloud.settings import Settings
+from localcloud.store import Store
 from tests.operator.conftest import ACCOUNT_ROLE, Cloud, eventually, gone
 
 FUNCTION_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/bintally-function:1"
@@ -309,6 +314,28 @@ def test_a_failed_function_fails_the_execution_and_retry_goes_on_from_there(imag
         client.retry_pipeline_execution(PipelineExecutionArn=arn)
 
 
+@pytest.mark.parametrize(
+    ("function", "output", "words"),
+    [
+        ("pipe-promote", ("state", "String"), "the function's answer has no state"),
+        ("pipe-promote", ("version", "String"), "the function's version is not of its type, String: 7"),
+        ("pipe-nowhere", ("version", "Integer"), "Function not found"),
+    ],
+)
+def test_a_function_must_answer_what_the_step_declares(images: Cloud, boto, function, output, words):
+    client = boto("sagemaker")
+    step = {
+        "Name": "Promote",
+        "Type": "Lambda",
+        "FunctionArn": f"arn:aws:lambda:us-east-1:123456789012:function:{function}",
+        "OutputParameters": [dict(zip(("OutputName", "OutputType"), output, strict=True))],
+        "Arguments": {"endpoint": "bins", "model": "m"},
+    }
+    arn = start(client, create(client, definition(step)))
+    assert finished(client, arn)["PipelineExecutionStatus"] == "Failed"
+    assert words in steps(client, arn)["Promote"]["FailureReason"]
+
+
 def test_a_failed_job_gives_the_step_its_reason(images: Cloud, boto):
     images.image("pipe-bad", "train", "raise SystemExit('no bins')")
     client = boto("sagemaker")
@@ -434,6 +461,7 @@ REFUSED = {
     ),
     "function Std:Split": with_role(0, {"Std:Split": {}}),
     "Std:JsonGet, and not S3Uri": condition_left({"Std:JsonGet": {"S3Uri": "s3://pipelines/x", "Path": "a"}}),
+    "Std:Join needs a text": with_role(0, {"Std:Join": {"On": "/", "Values": "ab"}}),
     "Train refers to Parameters.Role": with_role(0, get("Parameters.Role")),
     "refers to Execution.Owner": with_role(0, get("Execution.Owner")),
     "Evaluate refers to Steps.Train.ModelArtefacts": with_role(1, get("Steps.Train.ModelArtefacts")),
@@ -518,9 +546,7 @@ def test_pipelines_are_kept_changed_and_listed(images: Cloud, boto):
     assert both[0] == both[1]
     finished(client, both[0])
 
-    boto("s3").put_object(Bucket="pipelines", Key="definition.json", Body=json.dumps(flow()))
-    place = {"Bucket": "pipelines", "ObjectKey": "definition.json"}
-    client.update_pipeline(PipelineName=name, PipelineDefinitionS3Location=place)
+    client.update_pipeline(PipelineName=name, PipelineDefinition=json.dumps(flow()))
     with pytest.raises(ClientError, match="is not JSON"):
         client.update_pipeline(PipelineName=name, PipelineDefinition="?")
     assert json.loads(client.describe_pipeline(PipelineName=name)["PipelineDefinition"]) == flow()
@@ -583,3 +609,35 @@ def test_an_execution_goes_on_after_localcloud_was_stopped_and_after_it_was_kill
     found = steps(client, arn)
     assert found["First"] == first
     assert {n: s["AttemptCount"] for n, s in found.items()} == {"First": 1, "Train": 3, "Late": 1}
+
+
+def resumed(tmp_path, text: str, **changes) -> tuple[Store, str]:
+    """(the store, the ARN) of an execution that a localcloud finds when it starts, with nothing else."""
+    store = Store(tmp_path / "store")
+    pipeline = {"PipelineName": "p", "PipelineArn": "arn:p", "PipelineDefinition": json.dumps(flow())}
+    document = started(pipeline, parse(pipeline["PipelineDefinition"]), {"ClientRequestToken": "t"})
+    arn = document["PipelineExecutionArn"]
+    store.put("pipeline-execution", arn, {**document, "PipelineDefinition": text, **changes})
+    settings = Settings(tmp_path, "127.0.0.1", 1, tmp_path / "images.toml")
+    Pipelines(settings, store, jobs=None, objects=None).resume()
+    return store, arn
+
+
+def test_an_execution_that_localcloud_cannot_go_on_with_has_failed(tmp_path):
+    store, arn = resumed(tmp_path, changed(lambda s, _: s[0].update(Type="Tuning")))
+    found = store.get("pipeline-execution", arn)
+    assert found["PipelineExecutionStatus"] == "Failed"
+    assert "step Train of Type=Tuning" in found["FailureReason"]
+
+
+def test_an_execution_that_was_being_stopped_is_stopped_after_a_restart(tmp_path):
+    train = {"StepName": "Train", "StepStatus": "Stopping", "AttemptCount": 1}
+    store, arn = resumed(
+        tmp_path, json.dumps(flow()), PipelineExecutionStatus="Stopping", Steps={"Train": train}
+    )
+
+    def stopped() -> dict | None:
+        found = store.get("pipeline-execution", arn)
+        return found if found["PipelineExecutionStatus"] == "Stopped" else None
+
+    assert eventually(stopped)["Steps"]["Train"]["StepStatus"] == "Stopped"

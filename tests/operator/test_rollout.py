@@ -323,3 +323,26 @@ def test_an_alarms_actions_are_taken_when_its_state_changes(watch, caplog):
     assert alarms.backend().alarms[name].state_value == "OK"  # evaluated: nothing failed
     watch.tick()
     assert len(watch.told) == 1
+
+
+def test_what_endpoints_measured_is_kept_by_the_minute_and_then_dropped(cloud, watch, monkeypatch):
+    monkeypatch.setattr(cloudwatch, "FINE", timedelta(0))
+    monkeypatch.setattr(cloudwatch, "KEPT", timedelta(days=36500))
+    cleaning = cloudwatch.CloudWatch(lambda: None, None)
+    cloud.deploy("folded", cloud.simple("folded"))
+    fleet = cloud.endpoints.fleet("folded")
+    for latency in (0.1, 0.2, 0.3):
+        cloud.endpoints.metrics.record(fleet, "AllTraffic", 200, latency)
+        cloud.endpoints.metrics.publish([])
+    data = alarms.backend().metric_data
+    data[:] = [datum for datum in data if datum.name == "ModelLatency"]
+    minute = datetime(2026, 1, 1)  # all of them in one, wherever the clock stood
+    for datum in data:
+        datum.timestamp = minute
+    alarms.backend().put_metric_data("Ours", [{"MetricName": "old", "Value": 1, "Timestamp": minute}])
+    cleaning.tick()
+    total, ours = data
+    assert (total.sample_count, total.min, total.max) == (3, 1e5, 3e5) and total.sum == pytest.approx(6e5)
+    monkeypatch.setattr(cloudwatch, "KEPT", timedelta(0))
+    cleaning.tick()
+    assert data == [ours]

@@ -1,19 +1,19 @@
-"""Instances of an endpoint: scaled without a lost request, and all that ``deploy`` sets up and removes."""
+"""Instances of an endpoint, scaled without a lost request; all that ``deploy`` sets up, and removes."""
 
 import io
 import json
-import subprocess
-import sys
 import tarfile
+import threading
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
 from localcloud.errors import AwsError
-from localcloud.settings import PROJECT
+from services import console, rollout
+from services import deploy as deploy_service
 from services.scaling import vcpus
-from tests.operator.conftest import Cloud, eventually, service
+from tests.operator.conftest import Cloud, eventually
 from tests.operator.test_localcloud_endpoints import SERVER, until, variant
 from tests.operator.test_localcloud_endpoints import Cloud as Endpoints
 from tests.operator.test_rollout import load
@@ -73,6 +73,16 @@ def test_an_instance_that_cannot_start_leaves_the_endpoint_as_it_was(endpoints, 
     after = endpoints.settled("stuck")
     assert "the model cannot be loaded" in after["FailureReason"]
     assert counts(endpoints, "stuck") == (1, 1) and pids(endpoints, "stuck") == before
+
+
+def test_an_endpoint_can_be_deleted_while_it_is_scaled(endpoints):
+    endpoints.deploy("torn", endpoints.simple("torn", PINGS="5"))
+    [before] = pids(endpoints, "torn")
+    scale(endpoints, "torn", DesiredInstanceCount=3)
+    endpoints.endpoints.delete({"EndpointName": "torn"})
+    until(lambda: endpoints.gone("torn"))
+    assert not psutil.pid_exists(int(before))
+    assert not (endpoints.settings.home / "endpoints" / "torn").exists()
 
 
 def test_weights_decide_which_variant_is_asked(endpoints):
@@ -158,14 +168,19 @@ def cloud(tmp_path_factory) -> Iterator[Cloud]:
     cloud("down")
 
 
-def deploy(cloud: Cloud, *arguments: str) -> subprocess.CompletedProcess:
-    return service(cloud, "deploy", "--model", "s3://models/model.tar.gz", *arguments)
+@pytest.fixture
+def deploy(cloud, monkeypatch, capsys):
+    """``deploy(*arguments)`` in this process, which is quick: its exit status and what it says on stderr."""
+    for name, value in cloud.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rollout, "POLL", 0.1)
 
+    def run(*arguments: str) -> tuple[int, str]:
+        model = ["--model", "s3://models/model.tar.gz"]
+        status = console.run(lambda: deploy_service.main([*model, *arguments]))
+        return status, capsys.readouterr().err
 
-def deployed(cloud: Cloud, *arguments: str) -> str:
-    done = deploy(cloud, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stderr
+    return run
 
 
 def endpoint(cloud: Cloud) -> dict:
@@ -201,8 +216,8 @@ def fail_a_request(cloud: Cloud) -> None:
     cloud.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[datum])
 
 
-def test_deploy_sets_up_alarms_and_autoscaling(cloud):
-    deployed(cloud)
+def test_deploy_sets_up_alarms_and_autoscaling(cloud, deploy):
+    assert deploy() == (0, "")
     assert sorted(alarm_states(cloud)) == ALARMS
     assert targets(cloud) == [(TARGET, 1, 3)]
     assert policies(cloud) == {"bintally-guarded-invocations": 13200, "bintally-guarded-cpu": 280}
@@ -212,7 +227,7 @@ def test_deploy_sets_up_alarms_and_autoscaling(cloud):
         assert tags == [{"Key": "project", "Value": "bintally"}]
 
 
-def test_all_of_it_survives_a_restart_and_an_update_keeps_the_instances(cloud):
+def test_all_of_it_survives_a_restart_and_an_update_keeps_the_instances(cloud, deploy):
     desired = [{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}]
     sagemaker = cloud.client("sagemaker")
     sagemaker.update_endpoint_weights_and_capacities(
@@ -224,8 +239,8 @@ def test_all_of_it_survives_a_restart_and_an_update_keeps_the_instances(cloud):
     assert sorted(alarm_states(cloud)) == ALARMS and len(policies(cloud)) == 2
     assert targets(cloud) == [(TARGET, 1, 3)]
     eventually(lambda: endpoint(cloud)["EndpointStatus"] == "InService")
-    shown = deployed(cloud, "--bake", "1")
-    assert "with traffic enabled on" in shown
+    status, shown = deploy("--bake", "1")
+    assert status == 0 and "with traffic enabled on 10% of capacity" in shown
     after = endpoint(cloud)
     assert after["ProductionVariants"][0]["CurrentInstanceCount"] == 2
     assert after["LastDeploymentConfig"] == {
@@ -241,7 +256,7 @@ def test_all_of_it_survives_a_restart_and_an_update_keeps_the_instances(cloud):
     }
 
 
-def test_another_instance_type_needs_the_target_deregistered_which_deploy_does(cloud):
+def test_another_instance_type_needs_the_target_deregistered_which_deploy_does(cloud, deploy):
     config = cloud.client("sagemaker").describe_endpoint_config(
         EndpointConfigName=endpoint(cloud)["EndpointConfigName"]
     )
@@ -253,51 +268,46 @@ def test_another_instance_type_needs_the_target_deregistered_which_deploy_does(c
     with pytest.raises(sagemaker.exceptions.ClientError, match="deregister it from Application Auto Scaling"):
         sagemaker.update_endpoint(EndpointName="guarded", EndpointConfigName="another")
     sagemaker.delete_endpoint_config(EndpointConfigName="another")
-    deployed(cloud, "--bake", "0", "--serve-instance", "ml.m5.large", "--max-instances", "2")
+    status, _ = deploy("--bake", "0", "--serve-instance", "ml.m5.large", "--max-instances", "2")
+    assert status == 0
     assert targets(cloud) == [(TARGET, 1, 2)]
     assert policies(cloud) == {"bintally-guarded-invocations": 6600, "bintally-guarded-cpu": 140}
     assert endpoint(cloud)["ProductionVariants"][0]["CurrentInstanceCount"] == 1
 
 
-def test_a_rollout_that_an_alarm_takes_back_says_which(cloud):
+def test_a_rollout_that_an_alarm_takes_back_says_which(cloud, deploy):
     before = endpoint(cloud)["EndpointConfigName"]
-    command = [
-        sys.executable,
-        "-m",
-        "services.deploy",
-        "--model",
-        "s3://models/model.tar.gz",
-        "--bake",
-        "600",
-    ]
-    rolling = subprocess.Popen(command, cwd=PROJECT, env=cloud.environment, stderr=subprocess.PIPE, text=True)
+    ended = []
+    rolling = threading.Thread(target=lambda: ended.append(deploy("--bake", "600")))
+    rolling.start()
     eventually(lambda: "Baking" in json.dumps(endpoint(cloud).get("PendingDeploymentSummary"), default=str))
     fail_a_request(cloud)
-    _, said = rolling.communicate(timeout=120)
+    rolling.join()
+    [(status, said)] = ended
     [line] = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert rolling.returncode == 1 and f"serves {before} as before" in line
+    assert status == 1 and f"serves {before} as before" in line
     assert "alarm bintally-guarded-5xx is in state ALARM" in line
     assert endpoint(cloud)["EndpointConfigName"] == before
 
     fail_a_request(cloud)  # and the alarm goes on
     eventually(lambda: alarm_states(cloud)["bintally-guarded-5xx"] == "ALARM")
-    done = deploy(cloud)
-    assert done.returncode == 1 and "or deploy with --no-rollback" in done.stderr
-    deployed(cloud, "--no-rollback", "--max-instances", "1")
+    status, said = deploy()
+    assert status == 1 and "or deploy with --no-rollback" in said
+    assert deploy("--no-rollback", "--max-instances", "1")[0] == 0
     assert endpoint(cloud)["EndpointConfigName"] != before
     assert targets(cloud) == [] and policies(cloud) == {}
 
 
-def test_delete_leaves_nothing_behind(cloud):
-    deployed(cloud, "--no-rollback")
+def test_delete_leaves_nothing_behind(cloud, deploy):
+    assert deploy("--no-rollback")[0] == 0
     assert len(targets(cloud)) == 1
-    deployed(cloud, "--delete")
+    assert deploy("--delete") == (0, "")
     sagemaker = cloud.client("sagemaker")
     assert alarm_states(cloud) == policies(cloud) == {} and targets(cloud) == []
     assert sagemaker.list_endpoints()["Endpoints"] == sagemaker.list_models()["Models"] == []
     assert sagemaker.list_endpoint_configs()["EndpointConfigs"] == []
     assert cloud.client("lambda").list_functions()["Functions"] == []
-    deployed(cloud, "--delete")
+    assert deploy("--delete") == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -308,10 +318,10 @@ def test_delete_leaves_nothing_behind(cloud):
         (["--instances", "4", "--max-instances", "3"], "between 1 and --max-instances 3"),
     ],
 )
-def test_plain_mistakes_end_with_one_clear_line(cloud, arguments, said):
-    done = deploy(cloud, *arguments)
-    [line] = done.stderr.splitlines()
-    assert done.returncode == 1 and line.startswith("error: ") and said in line
+def test_plain_mistakes_end_with_one_clear_line(cloud, deploy, arguments, said):
+    status, error = deploy(*arguments)
+    [line] = error.splitlines()
+    assert status == 1 and line.startswith("error: ") and said in line
 
 
 def test_alarms_that_cannot_be_evaluated_are_refused(cloud):
