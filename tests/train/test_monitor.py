@@ -226,6 +226,13 @@ def test_the_page_shows_it_and_needs_nothing_from_elsewhere(live):
     assert not re.search(r"<script|<link|<img|<iframe|@import|url\((?!#)|(src|href)=\"(?!#)", text)
 
 
+def test_every_model_is_drawn_however_many_there_are(live):
+    names = [f"model-{n}" for n in range(8)]
+    lines = [record(name, NOON, answer(model=name)) for name in names]
+    text = page.page(complete(document.describe(SPAN, 3600, live, read(lines), {}, 5)))
+    assert all(text.count(f">{name}</text>") == 2 for name in names)  # requests, confidence
+
+
 def test_the_page_of_a_model_without_a_baseline_says_so():
     bare = document.Live(MODEL, CLASSES, 0.5, None)
     part = document.describe(SPAN, 3600, bare, read([record("1", photograph=photograph(1))]), {}, 5)

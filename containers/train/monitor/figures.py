@@ -1,7 +1,8 @@
 """Pictures of what an endpoint saw and answered over time; in the style of ``containers.train.figures``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 
 import matplotlib
 import numpy as np
@@ -158,8 +159,9 @@ def count_colours(counts: Sequence[str]) -> dict[str, object]:
     return dict(zip(counts, shades, strict=True))
 
 
-def _looks() -> list[tuple]:
-    return [*SERIES, ("#56b4e9", "-", "v"), ("#e69f00", "--", "P")]
+def _looks() -> Iterator[tuple[str, str, str]]:
+    """(colour, line, marker) of one series after the other, again from the first after the sixth."""
+    return cycle((*SERIES, ("#56b4e9", "-", "v"), ("#e69f00", "--", "P")))
 
 
 def _bars(plot: Axes, times, heights, below, step: timedelta, **look) -> None:

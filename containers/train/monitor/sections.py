@@ -1,7 +1,7 @@
 """The sections of ``monitor.html`` that have pictures; each is None where there is nothing to show."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from containers.train.monitor import figures
@@ -170,7 +170,9 @@ def wilson(successes: float, trials: float, z: float = 1.96) -> dict[str, float]
     return {"value": share, "low": min(share, middle - half), "high": max(share, middle + half)}
 
 
-def _shares(line: Timeline, names, value) -> dict[str, list[float | None]]:
+def _shares(
+    line: Timeline, names: Sequence[str], value: Callable[[Mapping, str], int]
+) -> dict[str, list[float | None]]:
     """Of each name, its share in each window, over all models."""
     parts = {name: line.sums(lambda w, name=name: value(w, name)) for name in names}
     totals = [sum(values) for values in zip(*parts.values(), strict=True)]
