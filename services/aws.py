@@ -110,7 +110,12 @@ class Aws:
     @property
     def bucket(self) -> str:
         """The name of the bucket for everything of ours, which may not exist yet."""
-        return self.settings.bucket or self.stack.get("Bucket") or f"sagemaker-{self.region}-{self.account}"
+        return self.settings.bucket or self.stack.get("Bucket") or self.sagemaker_bucket
+
+    @property
+    def sagemaker_bucket(self) -> str:
+        """The name of SageMaker's own default bucket, which the account may use for other things, too."""
+        return f"sagemaker-{self.region}-{self.account}"
 
     def default_bucket(self) -> str:
         """The bucket's name, after creating it where it does not exist.

@@ -4,13 +4,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from containers.common.errors import ServiceError
-from services import bootstrap, console
+from services import bootstrap, objects
 from services.aws import Aws
 
 OURS = "bintally"  # what the names of all that is ours begin with
 POLL = 1.0  # seconds
-BATCH = 1000  # keys that S3 deletes in one request
 LOGS = ("/aws/lambda/bintally-", "/aws/sagemaker/Endpoints/bintally")
 
 
@@ -151,28 +149,6 @@ def log_groups(aws: Aws) -> list[str]:
     ]
 
 
-def keys(aws: Aws) -> list[str]:
-    """Of the stack's bucket all; of a bucket that may hold other things, only what is below our prefix."""
-    prefix = "" if aws.bucket == aws.stack.get("Bucket") else f"{aws.settings.prefix}/"
-    s3 = aws.client("s3")
-    try:
-        listed = s3.get_paginator("list_objects_v2").paginate(Bucket=aws.bucket, Prefix=prefix)
-        return [item["Key"] for page in listed for item in page.get("Contents", ())]
-    except s3.exceptions.NoSuchBucket:
-        return []
-
-
-def delete_keys(aws: Aws, doomed: list[str]) -> None:
-    s3 = aws.client("s3")
-    with console.progress("delete", len(doomed)) as advance:
-        for start in range(0, len(doomed), BATCH):
-            batch = [{"Key": key} for key in doomed[start : start + BATCH]]
-            answer = s3.delete_objects(Bucket=aws.bucket, Delete={"Objects": batch, "Quiet": True})
-            if errors := answer.get("Errors"):
-                raise ServiceError(f"s3://{aws.bucket}/{errors[0]['Key']}: {errors[0]['Message']}")
-            advance(len(batch))
-
-
 def stacks(aws: Aws) -> list[str]:
     return [aws.settings.stack] if bootstrap.describe(aws) else []
 
@@ -237,7 +213,7 @@ KINDS = (  # in the order in which they can be deleted
         ),
         simple("ecr", "delete_repository", "repositoryName", force=True),
     ),
-    Kind("objects", keys, delete_keys),
+    Kind("objects", objects.find, objects.delete),
     Kind("stack", stacks, lambda aws, _: bootstrap.delete(aws)),
     Kind("logs", log_groups, simple("logs", "delete_log_group", "logGroupName")),
 )

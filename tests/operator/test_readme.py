@@ -27,7 +27,7 @@ IN_CI = {
     "make demo RUNTIME=docker",
     "make demo SOURCE=../shared/data/abid",
 }
-SHIPPED, ONE_STEP, AWS_CLI, CONTAINERS, BY_HAND = BLOCKS[2:7]
+SHIPPED, ONE_STEP, REPLACING, AWS_CLI, CONTAINERS, BY_HAND = BLOCKS[2:8]
 TINY = "epochs=1 image_size=32 batch_size=16"  # appended: the last value of a hyperparameter counts
 pytestmark = pytest.mark.training
 
@@ -72,6 +72,13 @@ def shell(tmp_path_factory):
     shell("make down")
 
 
+@pytest.fixture(scope="module")
+def uploaded(shell):
+    """The rendered bins are the data set that was uploaded last."""
+    done = shell(f"make data SOURCE={shell.bins}")
+    assert done.returncode == 0, done.stderr
+
+
 def commands() -> list[str]:
     return [line for block in BLOCKS for line in block] + TABLE
 
@@ -86,8 +93,8 @@ def test_the_two_commands_come_first_and_ci_runs_them():
 
 
 def test_every_command_is_run_somewhere():
-    tested = IN_CI | {*SHIPPED, *ONE_STEP, *AWS_CLI, *CONTAINERS, *BY_HAND, *TABLE}
-    assert set(commands()) == tested and len(TABLE) == 10
+    tested = IN_CI | {*SHIPPED, *ONE_STEP, *REPLACING, *AWS_CLI, *CONTAINERS, *BY_HAND, *TABLE}
+    assert set(commands()) == tested and len(TABLE) == 13
 
 
 def test_the_model_that_ships(shell):
@@ -108,33 +115,37 @@ def test_one_step_at_a_time(shell):
     assert photograph.name in done.stdout and "localcloud is stopped" in done.stdout
 
 
-def test_the_aws_cli(shell):
-    assert shell("make up", "make data SOURCE=" + str(shell.bins)).returncode == 0
+def test_the_aws_cli(shell, uploaded):
     done = shell(*AWS_CLI)
     assert done.returncode == 0, done.stderr
     assert "TrainingJobSummaries" in done.stdout and "sagemaker-us-east-1" in done.stdout
 
 
 @pytest.mark.parametrize("command", [c for c in TABLE if c.startswith("make train")])
-def test_ways_to_train(shell, command):
+def test_ways_to_train(shell, uploaded, command):
     command = command.replace("s3://bucket", "s3://sagemaker-us-east-1-123456789012")
     tiny = re.sub(r'"$', f' {TINY}"', command)
     twice = "checkpoints" in command
-    assert shell("make data SOURCE=" + str(shell.bins)).returncode == 0
     for again in range(1 + twice):
         done = shell(tiny)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "model.tar.gz" in done.stdout and ("resumed at epoch 2" in done.stdout) == bool(again)
 
 
-def test_exploring(shell):
+def test_exploring(shell, uploaded):
     [command] = [c for c in TABLE if c.startswith("make explore")]
     sizes = "image_sizes=32 batch_sizes=16 trials=1 subset=60 subset_epochs=1 epochs=1"
     tiny = f"architectures=tf_efficientnet_lite0 {sizes}"
-    assert shell("make data SOURCE=" + str(shell.bins)).returncode == 0
     done = shell(f'{command} ARGS="{tiny}"', HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "recipe.json is what 'make train' takes by default" in done.stdout
+
+
+def test_replacing_the_model(shell, uploaded):
+    deploy, pipeline, monitor = REPLACING
+    done = shell(deploy, re.sub(r'"$', f' {TINY}"', pipeline), monitor)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test photographs exactly, against" in done.stdout and "monitor.html" in done.stdout
 
 
 def test_data_with_extras(shell):
@@ -177,8 +188,8 @@ def test_the_images_are_built(shell, images):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_serving_image_is_asked_by_hand(shell, images, tmp_path):
-    assert shell("make up", f"make data SOURCE={shell.bins}", f'make train ARGS="{TINY}"').returncode == 0
+def test_the_serving_image_is_asked_by_hand(shell, images, uploaded):
+    assert shell(f'make train ARGS="{TINY}"').returncode == 0
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
@@ -207,6 +218,21 @@ def test_pushing(shell, images):
     done = shell(f'{command} ARGS="bintally-function"')
     assert done.returncode == 0, done.stderr
     assert "bintally-function@sha256:" in done.stdout
+
+
+def test_everything_is_made_and_taken_away_again(shell, uploaded):
+    bootstrap, cost, teardown = (
+        next(c for c in TABLE if c.startswith(f"make {verb}")) for verb in ("bootstrap", "cost", "teardown")
+    )
+    done = shell(bootstrap, cost)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bintally-promote" in done.stdout and "infra/prices.csv" in done.stdout
+    done = shell(teardown)
+    assert done.returncode == 0, done.stdout + done.stderr
+    s3 = shell.cloud.client("s3")
+    left = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+    assert left <= {"aft-vbi-pds", "sagemaker-us-east-1-123456789012"}  # neither is of our making alone
+    assert "Contents" not in s3.list_objects_v2(Bucket="sagemaker-us-east-1-123456789012")
 
 
 def test_aws_without_credentials_is_one_line(shell):
