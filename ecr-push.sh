@@ -29,16 +29,6 @@ for tool in aws docker git python3; do
   command -v "$tool" >/dev/null || fail "$tool is missing"
 done
 
-# One policy, whoever creates the repositories: the default of the template's parameter.
-LIFECYCLE=$(python3 - <<'PYTHON'
-import yaml
-
-yaml.SafeLoader.add_multi_constructor("!", lambda loader, tag, node: None)
-with open("infra/bintally.yaml") as template:
-    print(yaml.safe_load(template)["Parameters"]["RepositoryLifecycle"]["Default"])
-PYTHON
-)
-
 # --- where to -------------------------------------------------------------------------------------
 
 account=$(aws sts get-caller-identity --query Account --output text) || fail "no AWS answers: is localcloud up ('make up'), or are there credentials?"
@@ -51,6 +41,16 @@ else
   say "target: AWS account $account in $region"
   [ -n "$on_aws" ] || fail "this creates repositories and stores images on AWS, which cost money: add --aws"
 fi
+
+# One policy, whoever creates the repositories: the default of the template's parameter.
+LIFECYCLE=$(python3 - <<'PYTHON'
+import yaml
+
+yaml.SafeLoader.add_multi_constructor("!", lambda loader, tag, node: None)
+with open("infra/bintally.yaml") as template:
+    print(yaml.safe_load(template)["Parameters"]["RepositoryLifecycle"]["Default"])
+PYTHON
+)
 
 # --- what -----------------------------------------------------------------------------------------
 
