@@ -174,6 +174,21 @@ def test_data_from_the_public_bucket(shell):
     assert "upload: 20 of 20" in done.stderr and "set aside    0" in done.stdout
 
 
+def test_everything_is_made_and_taken_away_again(shell, uploaded):
+    bootstrap, cost, teardown = (
+        next(c for c in TABLE if c.startswith(f"make {verb}")) for verb in ("bootstrap", "cost", "teardown")
+    )
+    done = shell(bootstrap, cost)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bintally-promote" in done.stdout and "infra/prices.csv" in done.stdout
+    done = shell(teardown)
+    assert done.returncode == 0, done.stdout + done.stderr
+    s3 = shell.cloud.client("s3")
+    left = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+    assert left <= {"aft-vbi-pds", "sagemaker-us-east-1-123456789012"}  # neither is of our making alone
+    assert "Contents" not in s3.list_objects_v2(Bucket="sagemaker-us-east-1-123456789012")
+
+
 @pytest.fixture(scope="module")
 def images():
     names = ("bintally-function", "bintally-serve", "bintally-train")
@@ -188,8 +203,8 @@ def test_the_images_are_built(shell, images):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_serving_image_is_asked_by_hand(shell, images, uploaded):
-    assert shell(f'make train ARGS="{TINY}"').returncode == 0
+def test_the_serving_image_is_asked_by_hand(shell, images):
+    assert shell(f"make data SOURCE={shell.bins}", f'make train ARGS="{TINY}"').returncode == 0
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
@@ -218,21 +233,6 @@ def test_pushing(shell, images):
     done = shell(f'{command} ARGS="bintally-function"')
     assert done.returncode == 0, done.stderr
     assert "bintally-function@sha256:" in done.stdout
-
-
-def test_everything_is_made_and_taken_away_again(shell, uploaded):
-    bootstrap, cost, teardown = (
-        next(c for c in TABLE if c.startswith(f"make {verb}")) for verb in ("bootstrap", "cost", "teardown")
-    )
-    done = shell(bootstrap, cost)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "bintally-promote" in done.stdout and "infra/prices.csv" in done.stdout
-    done = shell(teardown)
-    assert done.returncode == 0, done.stdout + done.stderr
-    s3 = shell.cloud.client("s3")
-    left = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
-    assert left <= {"aft-vbi-pds", "sagemaker-us-east-1-123456789012"}  # neither is of our making alone
-    assert "Contents" not in s3.list_objects_v2(Bucket="sagemaker-us-east-1-123456789012")
 
 
 def test_aws_without_credentials_is_one_line(shell):
