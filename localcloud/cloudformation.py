@@ -7,14 +7,15 @@ their functions would be moto's and not localcloud's: not one of its operations 
 import time
 import uuid
 from collections.abc import Callable
+from functools import cache, partial
 
-import boto3
 from moto.cloudformation.exceptions import CloudFormationError
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult
 from moto.core.utils import camelcase_to_underscores, get_service_model
 
 from localcloud import stack_documents as documents
+from localcloud.client import client
 from localcloud.errors import AwsError
 from localcloud.settings import ACCOUNT, REGION, Settings
 from localcloud.stack_template import invalid, parse
@@ -31,21 +32,7 @@ WANTED = {"StackName", "TemplateBody", "UsePreviousTemplate", "Parameters", "Cap
 
 def install(settings: Settings, store: Store) -> Stacks:
     """Replace moto's operations, all of them; returns the stacks."""
-    clients: dict[str, object] = {}
-    environment = settings.client_environment
-
-    def client(service: str):
-        if service not in clients:
-            clients[service] = boto3.client(
-                service,
-                endpoint_url=settings.url,
-                region_name=REGION,
-                aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-            )
-        return clients[service]
-
-    stacks = Stacks(store, client)
+    stacks = Stacks(store, cache(partial(client, settings)))
     api = Api(stacks, store)
     CloudFormationResponse.RESPONSE_KEY_PATH_TO_TRANSFORMER = {}  # those of moto's own documents
     for name in get_service_model("cloudformation").operation_names:

@@ -2,6 +2,8 @@
 
 import time
 
+from localcloud.paging import page
+
 DESCRIBED = (
     "EndpointName",
     "EndpointArn",
@@ -39,14 +41,12 @@ def description(document: dict) -> dict:
 
 
 def listing(documents: list[dict], params: dict) -> dict:
-    """ListEndpoints' answer; ``NextToken`` is the position of the next one."""
+    """ListEndpoints' answer."""
     found = [d for d in documents if _matches(d, params)]
     key = SORT_KEYS[params.get("SortBy", "CreationTime")]
     found.sort(key=lambda d: d[key], reverse=params.get("SortOrder", "Descending") == "Descending")
-    start = int(params.get("NextToken") or 0)
-    end = start + params.get("MaxResults", PAGE)
-    answer = {"Endpoints": [{k: d[k] for k in LISTED} for d in found[start:end]]}
-    return answer if end >= len(found) else {**answer, "NextToken": str(end)}
+    shown, more = page(found, params, PAGE)
+    return {"Endpoints": [{k: d[k] for k in LISTED} for d in shown], **more}
 
 
 def pending(deployment: dict, status: str, message: str) -> dict:

@@ -9,6 +9,7 @@ from localcloud.contract import Contract
 from localcloud.errors import AwsError, validation
 from localcloud.logs import restore
 from localcloud.objects import Objects
+from localcloud.paging import page
 from localcloud.processing import ProcessingContract
 from localcloud.run import CUT_OFF, Run, ending, log_stream, logs
 from localcloud.runtime import Image, Runtime, UnknownImage
@@ -110,16 +111,11 @@ class Jobs:
             key=lambda document: document[keys[params.get("SortBy") or "CreationTime"]],
             reverse=params.get("SortOrder") == "Descending",
         )
-        token = params.get("NextToken") or "0"
-        if not token.isdigit():
-            raise validation("Invalid NextToken")
-        start = int(token)
-        end = start + (params.get("MaxResults") or PAGE)
+        shown, more = page(found, params, PAGE)
         members = [member.format(prefix) for member in SUMMARY]
         if contract is TrainingContract:
             members.append("SecondaryStatus")
-        summaries = [{m: d[m] for m in members if m in d} for d in found[start:end]]
-        more = {"NextToken": str(end)} if end < len(found) else {}
+        summaries = [{m: d[m] for m in members if m in d} for d in shown]
         return {f"{prefix}JobSummaries": summaries, **more}
 
     def resume(self) -> None:

@@ -6,10 +6,9 @@ So a job's tags are kept, and a function is invoked, by the parts that do this f
 import json
 from functools import cached_property
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from localcloud.client import client
 from localcloud.settings import Settings
 
 LAMBDA_SECONDS = 600  # how long SageMaker Pipelines waits for a function
@@ -24,7 +23,7 @@ class Client:
     """Safe for threads. Clients are made when they are first needed, which takes part of a second."""
 
     def __init__(self, settings: Settings):
-        self._environment = settings.client_environment
+        self._settings = settings
 
     def create_job(self, kind: str, request: dict) -> None:
         """``kind``: Training or Processing; raises ClientError."""
@@ -57,11 +56,4 @@ class Client:
         return self._make("lambda")
 
     def _make(self, service: str):
-        return boto3.Session().client(
-            service,
-            endpoint_url=self._environment["AWS_ENDPOINT_URL"],
-            region_name=self._environment["AWS_REGION"],
-            aws_access_key_id=self._environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self._environment["AWS_SECRET_ACCESS_KEY"],
-            config=Config(retries=ONCE, read_timeout=LAMBDA_SECONDS),
-        )
+        return client(self._settings, service, retries=ONCE, read_timeout=LAMBDA_SECONDS)

@@ -1,9 +1,9 @@
 """``localcloud status``: what runs, asked for through AWS's own API."""
 
-import boto3
 from rich.console import Console
 from rich.table import Table
 
+from localcloud.client import client
 from localcloud.settings import Settings
 
 SHOWN = 8  # of each kind, the newest
@@ -13,17 +13,7 @@ COLOURS = {
 
 
 def show(settings: Settings, health: dict) -> None:
-    def client(service: str):
-        environment = settings.client_environment
-        return boto3.client(
-            service,
-            endpoint_url=environment["AWS_ENDPOINT_URL"],
-            region_name=environment["AWS_REGION"],
-            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        )
-
-    sagemaker = client("sagemaker")
+    sagemaker = client(settings, "sagemaker")
     newest = {"SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": SHOWN}
     rows = [
         *_rows("training job", "TrainingJob", sagemaker.list_training_jobs(**newest)["TrainingJobSummaries"]),
@@ -36,7 +26,7 @@ def show(settings: Settings, health: dict) -> None:
         *_rows("endpoint", "Endpoint", sagemaker.list_endpoints(**newest)["Endpoints"]),
         *(
             ("function", function["FunctionName"], function.get("State", "Active"))
-            for function in client("lambda").list_functions()["Functions"][:SHOWN]
+            for function in client(settings, "lambda").list_functions()["Functions"][:SHOWN]
         ),
     ]
     console = Console()

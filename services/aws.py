@@ -51,13 +51,18 @@ class Aws:
     @cached_property
     def stack(self) -> dict[str, str]:
         """Outputs of the stack that bootstrap made, by their names; none where there is no stack."""
+        outputs = (self.describe_stack() or {}).get("Outputs", ())
+        return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+    def describe_stack(self) -> dict | None:
+        """The stack as DescribeStacks has it now, or None."""
         try:
             stacks = self.client("cloudformation").describe_stacks(StackName=self.settings.stack)["Stacks"]
         except ClientError as error:
             if "does not exist" in error.response["Error"]["Message"]:
-                return {}
+                return None
             raise
-        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", ())}
+        return stacks[0]
 
     def in_stack(self, kind: str, name: str) -> bool:
         """Whether the stack made a resource: ``("AWS::Lambda::Function", "bintally-count")``."""
@@ -106,6 +111,12 @@ class Aws:
         """The object at ``s3://bucket/key`` into a file."""
         place = urlsplit(uri)
         self.client("s3").download_file(place.netloc, place.path.lstrip("/"), str(path))
+
+    def download_files(self, base: str, files: Iterable[str], folder: Path) -> None:
+        """Those files below the S3 address ``base``, into a folder that is made where it is missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            self.download(f"{base}/{file}", folder / file)
 
     @property
     def bucket(self) -> str:

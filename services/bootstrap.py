@@ -5,10 +5,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 
+from containers.common import deployment
 from containers.common.errors import ServiceError
 from services import console, jobs
 from services.aws import Aws
@@ -16,7 +16,6 @@ from services.settings import Settings
 from services.train import pair
 
 TEMPLATE = Path(__file__).parents[1] / "infra" / "bintally.yaml"
-TAGS = [{"Key": "project", "Value": "bintally"}]  # CloudFormation gives them to all that it makes
 POLL = 1.0  # seconds
 STYLE = {"Add": "green", "Modify": "yellow", "Remove": "red"}
 
@@ -57,22 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, str]:
     return outputs
 
 
-def describe(aws: Aws) -> dict | None:
-    """The stack as DescribeStacks has it, or None."""
-    try:
-        return aws.client("cloudformation").describe_stacks(StackName=aws.settings.stack)["Stacks"][0]
-    except ClientError as error:
-        if "does not exist" in error.response["Error"]["Message"]:
-            return None
-        raise
-
-
 def clear(aws: Aws) -> dict | None:
     """The stack, if there is one that can be updated; one whose creation was rolled back is deleted.
 
     Raises ServiceError for one that is being changed, or that AWS could not bring to rest.
     """
-    found, name = describe(aws), aws.settings.stack
+    found, name = aws.describe_stack(), aws.settings.stack
     if found and found["StackStatus"] == "ROLLBACK_COMPLETE":  # it holds nothing, and takes no update
         print(f"stack {name} could not be created last time: what is left of it is deleted")
         delete(aws)
@@ -124,7 +113,7 @@ def propose(aws: Aws, before: dict | None, wanted: dict[str, str]) -> dict | Non
             *({"ParameterKey": key, "UsePreviousValue": True} for key in sorted(kept)),
         ],
         Capabilities=["CAPABILITY_NAMED_IAM"],  # the policies are about resources by name
-        Tags=TAGS,
+        Tags=deployment.TAGS,  # which CloudFormation gives to all that it makes
     )
     while (found := cloudformation.describe_change_set(**names))["Status"] in (
         "CREATE_PENDING",
@@ -152,7 +141,7 @@ def carry_out(aws: Aws, change_set: dict) -> None:
 def wait(aws: Aws) -> dict | None:
     """The stack once nothing about it is in progress; None where it is gone."""
     with Console(stderr=True).status(f"waiting for stack {aws.settings.stack}"):
-        while (found := describe(aws)) and found["StackStatus"].endswith("_IN_PROGRESS"):
+        while (found := aws.describe_stack()) and found["StackStatus"].endswith("_IN_PROGRESS"):
             time.sleep(POLL)
     return found
 

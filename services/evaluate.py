@@ -47,9 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     print(f"processing job  {job}\nmodel           {model}\ndata            {data}")
     jobs.wait_for_processing(aws, job)
     folder = settings.local / "evaluations" / job
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in FILES:
-        aws.download(f"{output}/{file}", folder / file)
+    aws.download_files(output, FILES, folder)
     evaluation = json.loads((folder / "evaluation.json").read_text())
     report(evaluation)
     print(f"predictions     {folder / 'predictions.csv'}\nthe page        {folder / 'evaluation.html'}")

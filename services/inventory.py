@@ -150,7 +150,7 @@ def log_groups(aws: Aws) -> list[str]:
 
 
 def stacks(aws: Aws) -> list[str]:
-    return [aws.settings.stack] if bootstrap.describe(aws) else []
+    return [aws.settings.stack] if aws.describe_stack() else []
 
 
 PIPELINES = named("sagemaker", "list_pipelines", "PipelineSummaries", "PipelineName")

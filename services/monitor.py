@@ -123,9 +123,7 @@ def read(aws: Aws, endpoint: Mapping, windows: Windows, flags: argparse.Namespac
     print(f"processing job  {job}\nendpoint        {settings.endpoint}\ncaptured in     {capture}")
     jobs.wait_for_processing(aws, job)
     folder = settings.local / "monitor" / job
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in FILES:
-        aws.download(f"{output}/{file}", folder / file)
+    aws.download_files(output, FILES, folder)
     return json.loads((folder / "monitor.json").read_text()), folder
 
 

@@ -145,14 +145,10 @@ def retry(aws: Aws, flags: argparse.Namespace) -> dict:
 
 def find(aws: Aws, execution: str | None) -> str:
     """ARN of an execution by its id, or of the newest; raises ServiceError where there is none."""
-    sagemaker, pipeline = aws.client("sagemaker"), aws.settings.pipeline
-    try:
-        pages = sagemaker.get_paginator("list_pipeline_executions").paginate(
-            PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending"
-        )
-        arns = [one["PipelineExecutionArn"] for page in pages for one in page["PipelineExecutionSummaries"]]
-    except sagemaker.exceptions.ResourceNotFound:
-        raise ServiceError(f"no pipeline {pipeline}: create it with the verb upsert") from None
+    pipeline, listed = aws.settings.pipeline, executions(aws)
+    if listed is None:
+        raise ServiceError(f"no pipeline {pipeline}: create it with the verb upsert")
+    arns = [one["PipelineExecutionArn"] for one in listed]
     found = [arn for arn in arns if execution in (None, arn.rsplit("/", 1)[-1])]
     if not found:
         raise ServiceError(
@@ -161,6 +157,18 @@ def find(aws: Aws, execution: str | None) -> str:
             else f"pipeline {pipeline} was never started: start it with the verb start"
         )
     return found[0]
+
+
+def executions(aws: Aws) -> list[dict] | None:
+    """Summaries of the pipeline's executions, the newest first; None where there is no pipeline."""
+    sagemaker = aws.client("sagemaker")
+    pages = sagemaker.get_paginator("list_pipeline_executions").paginate(
+        PipelineName=aws.settings.pipeline, SortBy="CreationTime", SortOrder="Descending"
+    )
+    try:
+        return [one for page in pages for one in page["PipelineExecutionSummaries"]]
+    except sagemaker.exceptions.ResourceNotFound:
+        return None
 
 
 def _upload_recipe(aws: Aws, flags: argparse.Namespace) -> str:

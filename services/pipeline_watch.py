@@ -165,9 +165,7 @@ def _evaluation(aws: Aws, view: View) -> dict:
     described = aws.client("sagemaker").describe_processing_job(ProcessingJobName=job)
     [output] = described["ProcessingOutputConfig"]["Outputs"]
     folder = aws.settings.local / "evaluations" / job
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in evaluate.FILES:
-        aws.download(f"{output['S3Output']['S3Uri']}/{file}", folder / file)
+    aws.download_files(output["S3Output"]["S3Uri"], evaluate.FILES, folder)
     evaluation = json.loads((folder / "evaluation.json").read_text())
     decision = evaluation["decision"]
     verdict = "promote the challenger" if decision["promote"] else "keep what is deployed"

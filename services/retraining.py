@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from containers.common.errors import ServiceError
 from services.alarms import AGEING
 from services.aws import Aws
+from services.pipeline import executions
 
 RUNNING = ("Executing", "Stopping")
 
@@ -23,7 +24,10 @@ def retrain(aws: Aws, alarms: dict[str, dict], start: Callable[..., str]) -> str
         print(f"retraining      not needed: no alarm of {', '.join(AGEING)} is in ALARM")
         return None
     kind, alarm = max(fired.items(), key=lambda each: _went_off(each[1]))
-    for execution in _executions(aws):
+    listed = executions(aws)
+    if listed is None:
+        raise ServiceError(f"no pipeline {aws.settings.pipeline} to retrain with: run 'make pipeline' first")
+    for execution in listed:
         status, arn = execution["PipelineExecutionStatus"], execution["PipelineExecutionArn"]
         if status in RUNNING:
             print(f"retraining      is under way: {arn}")
@@ -44,14 +48,3 @@ def retrain(aws: Aws, alarms: dict[str, dict], start: Callable[..., str]) -> str
 def _went_off(alarm: dict) -> datetime:
     """AWS tells the transition apart from an update that changed the reason only."""
     return alarm.get("StateTransitionedTimestamp") or alarm["StateUpdatedTimestamp"]
-
-
-def _executions(aws: Aws) -> list[dict]:
-    """Of the pipeline, the newest first."""
-    sagemaker, name = aws.client("sagemaker"), aws.settings.pipeline
-    pages = sagemaker.get_paginator("list_pipeline_executions")
-    try:
-        found = pages.paginate(PipelineName=name, SortBy="CreationTime", SortOrder="Descending")
-        return [execution for page in found for execution in page["PipelineExecutionSummaries"]]
-    except sagemaker.exceptions.ResourceNotFound:
-        raise ServiceError(f"no pipeline {name} to retrain with: run 'make pipeline' first") from None

@@ -6,6 +6,8 @@ import subprocess
 import pytest
 
 REGISTRY = "localhost:5000"
+# For a localcloud whose repositories must be empty: all share that registry, which keeps what others pushed.
+NO_REGISTRY = {"LOCALCLOUD_REGISTRY": "localhost:1"}
 
 
 def needs(what: str, there: bool) -> None:

@@ -15,6 +15,7 @@ from services import cost, functions
 from services.aws import Aws
 from services.settings import Settings
 from tests import ROOT
+from tests.engine import NO_REGISTRY
 from tests.operator.conftest import Cloud, eventually, service
 from tests.operator.test_localcloud_endpoints import SERVER
 
@@ -29,7 +30,7 @@ NOTHING = """
 def cloud(tmp_path_factory) -> Iterator[Cloud]:
     """A localcloud of this module's own, which teardown empties."""
     own = Cloud(tmp_path_factory.mktemp("bootstrap") / "own")
-    own.environment["BINTALLY_LOCAL"] = str(own.scripts / "local")
+    own.environment |= {"BINTALLY_LOCAL": str(own.scripts / "local"), **NO_REGISTRY}
     started = own("up")
     assert started.returncode == 0, started.stderr
     yield own

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from services.bootstrap import TAGS, TEMPLATE
+from containers.common.deployment import TAGS
+from services.bootstrap import TEMPLATE
+from tests.engine import NO_REGISTRY
 from tests.operator.conftest import Cloud
 from tests.operator.test_infra import resources
 
@@ -24,6 +26,7 @@ ALARM = """
 def cloud(tmp_path_factory) -> Iterator[Cloud]:
     """A localcloud of this module's own: it is restarted."""
     own = Cloud(tmp_path_factory.mktemp("cloudformation") / "own")
+    own.environment |= NO_REGISTRY
     started = own("up")
     assert started.returncode == 0, started.stderr
     own.image(

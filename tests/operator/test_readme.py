@@ -13,7 +13,7 @@ import pytest
 
 from containers.common import synthetic
 from tests import ROOT
-from tests.engine import answers, has, needs, registry_answers
+from tests.engine import NO_REGISTRY, answers, has, needs, registry_answers
 from tests.operator.conftest import Cloud
 
 README = (ROOT / "README.md").read_text()
@@ -175,12 +175,11 @@ def test_data_from_the_public_bucket(shell):
 
 
 def test_everything_is_made_and_taken_away_again(tmp_path):
-    """Without a registry: the one on this machine keeps what other tests have pushed."""
     bootstrap, cost, teardown = (
         next(c for c in TABLE if c.startswith(f"make {verb}")) for verb in ("bootstrap", "cost", "teardown")
     )
     shell = Shell(tmp_path)
-    shell.environment["LOCALCLOUD_REGISTRY"] = "localhost:1"
+    shell.environment |= NO_REGISTRY
     try:
         done = shell(f"make data SOURCE={shell.bins}", bootstrap, cost)
         assert done.returncode == 0, done.stdout + done.stderr
