@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def table(found: dict[str, list[str]]) -> Table:
     shown = Table("what", "how many", "names", title="what is there")
     shown.columns[1].justify = "right"
+    shown.columns[2].overflow = "fold"  # an S3 address says nothing without its end
     for kind, names in found.items():
         more = f", and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
         shown.add_row(kind, f"{len(names):,}", ", ".join(names[:SHOWN]) + more)
