@@ -66,11 +66,13 @@ class Fleet:
         self._turn = {v.name: itertools.count() for v in self.variants}
         self._gate = Gate()
         self._lock = threading.Lock()
+        self._changing = threading.Lock()  # held while instances are started or retired
         self._stopped = False
 
     def start(self) -> None:
         """Returns when every instance is ready; raises StartFailed, and then no process is left."""
-        self._launch([variant for variant in self.variants for _ in range(variant.instances)])
+        with self._changing:
+            self._launch([variant for variant in self.variants for _ in range(variant.instances)])
 
     def scale(self, counts: dict[str, int], weights: dict[str, float]) -> None:
         """Bring variants to so many instances and such weights, without a lost request.
@@ -78,10 +80,11 @@ class Fleet:
         An instance is let in once it is ready, and stopped when it has answered what it was asked; raises
         StartFailed, and then nothing has changed.
         """
-        more = [v for v in self.variants for _ in range(counts.get(v.name, 0) - self.instances(v.name))]
-        self._launch(more)
-        self._weights = {**self._weights, **weights}
-        self._retire([i for name, count in counts.items() for i in self._instances[name][count:]])
+        with self._changing:
+            more = [v for v in self.variants for _ in range(counts.get(v.name, 0) - self.instances(v.name))]
+            self._launch(more)
+            self._weights = {**self._weights, **weights}
+            self._retire([i for name, count in counts.items() for i in self._instances[name][count:]])
 
     def instances(self, variant: str) -> int:
         """How many there are, ready or not."""
@@ -129,8 +132,9 @@ class Fleet:
     def stop(self) -> None:
         """End every process and remove what was unpacked; the logs stay."""
         self.halt()
-        for base in self._folder.glob("*/ml"):
-            shutil.rmtree(base)
+        with self._changing:  # what was being started has seen the end and has removed its own
+            for base in self._folder.glob("*/ml"):
+                shutil.rmtree(base)
 
     def halt(self) -> None:
         """End every process and leave the files, to be started from again."""

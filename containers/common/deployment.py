@@ -13,6 +13,7 @@ VARIANT = "AllTraffic"
 CAPTURE = "capture"  # folder below the prefix of every key of ours in the bucket
 CAPTURE_PERCENT = 100  # of requests whose photograph and answer are kept, unless told
 CANARY_PERCENT = 10  # of the requests, that a new fleet answers at first, unless told
+VERIFYING = "bintally-verify"  # what the inference id of a request begins with that asks only to verify
 LEVEL = 0.90  # one-sided confidence that a challenger is better, with which it is promoted
 # UpdateEndpoint's members that keep the number of instances that autoscaling has come to, and nothing else.
 KEEP_INSTANCES = {

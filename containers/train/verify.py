@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from botocore.exceptions import BotoCoreError, ClientError
 
-from containers.common import aws, class_folders, job, paths
+from containers.common import aws, class_folders, deployment, job, paths
 from containers.common.archive import unpack
 from containers.common.errors import BinTallyError, ModelError, ServiceError
 from containers.common.graph import Graph
@@ -27,7 +27,6 @@ from containers.train import registry, rollout
 ASKED = 20  # photographs, of every count in turn
 TOLERANCE = 0.02  # of a probability: processors of other kinds round int8 arithmetic differently
 CONTENT_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
-INFERENCE_ID = "bintally-verify"  # what captured requests of this job begin their inference id with
 
 UNVERIFIED = (BinTallyError, BotoCoreError, ClientError, OSError)
 
@@ -62,7 +61,7 @@ def verify(promotion: Promotion, graph: Graph, photographs: Sequence[Path]) -> N
                 EndpointName=promotion.endpoint,
                 ContentType=CONTENT_TYPES.get(path.suffix.lower(), "image/jpeg"),
                 Body=data,
-                InferenceId=f"{INFERENCE_ID}-{promotion.execution}-{number}",
+                InferenceId=f"{deployment.VERIFYING}-{promotion.execution}-{number}",
             )
             answer = json.loads(response["Body"].read())
         except (BotoCoreError, ClientError, ValueError) as error:

@@ -11,6 +11,7 @@ import pytest
 from containers.common import archive, paths
 from containers.common import card as cards
 from containers.common import photograph as photographs
+from containers.common.deployment import VERIFYING
 from containers.train.monitor import __main__ as job
 from containers.train.monitor import baseline, capture, document, drift, feedback, page, reading, sections
 from containers.train.monitor.appearance import measure
@@ -69,6 +70,15 @@ def test_what_cannot_be_used_is_counted_and_not_fatal(line, what):
 def test_records_of_another_time_are_left_out():
     summary = read([record("1", NOON - timedelta(seconds=1)), record("2", NOON + timedelta(hours=3))])
     assert summary.outside == 2 and summary.records == 0
+
+
+def test_requests_that_verify_a_promotion_are_left_out():
+    own = json.loads(record("1"))
+    own["eventMetadata"]["inferenceId"] = f"{VERIFYING}-execution-7"
+    of_others = json.loads(record("2"))
+    of_others["eventMetadata"]["inferenceId"] = "camera-7"
+    summary = read([json.dumps(line).encode() + b"\n" for line in (own, of_others)])
+    assert (summary.verifying, summary.records) == (1, 1) and not summary.unusable
 
 
 def test_memory_does_not_grow_with_the_records():

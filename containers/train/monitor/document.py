@@ -65,6 +65,7 @@ def describe(
             "by_variant": dict(summary.variants),
             "unusable": dict(summary.unusable),
             "outside": summary.outside,
+            "verifying": summary.verifying,
             "photographs_measured": sum(map(len, seen.values())),
             "photographs_a_window": sample,
         },

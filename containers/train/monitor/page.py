@@ -136,7 +136,8 @@ def _how(document: Mapping) -> Section:
     unusable = ", ".join(f"{n:,} {what}" for what, n in records["unusable"].items()) or "none"
     text = (
         f"Every record of {capture['objects']:,} objects ({capture['bytes'] / 1e6:,.1f} MB) was read; "
-        f"records that could not be used: {unusable}. By variant: "
+        f"records that could not be used: {unusable}; left out, as they only verified a promotion: "
+        f"{records['verifying']:,}. By variant: "
         + (", ".join(f"{name} {n:,}" for name, n in records["by_variant"].items()) or "none")
         + f". Photographs are decoded for a sample only, of at most {records['photographs_a_window']:,} a "
         "window, drawn by event id, so that reading again draws the same: "

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import orjson
 
+from containers.common.deployment import VERIFYING
+
 STEPS = 1000  # of confidence: its distribution is kept to three digits
 UNREADABLE, UNANSWERED, FOREIGN = "not a capture record", "no answer captured", "not an answer of BinTally"
 Truth = Callable[[str], int | None]  # the true count by event id, where somebody has counted
@@ -90,6 +92,7 @@ class Summary:
     variants: Counter = field(default_factory=Counter)  # records by variant
     unusable: Counter = field(default_factory=Counter)  # records by what is wrong with them
     outside: int = 0  # records of another time
+    verifying: int = 0  # records of the pipeline's own requests, which say nothing of the traffic
 
     @property
     def records(self) -> int:
@@ -101,6 +104,7 @@ class Summary:
         self.variants.update(other.variants)
         self.unusable.update(other.unusable)
         self.outside += other.outside
+        self.verifying += other.verifying
 
 
 def read(
@@ -120,6 +124,7 @@ def read(
             record = orjson.loads(line)
             sides, event = record["captureData"], record["eventMetadata"]
             minute, event_id = event["inferenceTime"][:16], event["eventId"]
+            verifying = event.get("inferenceId", "").startswith(VERIFYING)
             time = minutes.get(minute)
             if time is None:
                 time = minutes[minute] = _seconds(minute)
@@ -130,6 +135,9 @@ def read(
             continue
         if not span.since <= time < span.until:
             summary.outside += 1
+            continue
+        if verifying:
+            summary.verifying += 1
             continue
         if output is None:
             unusable[UNANSWERED] += 1
