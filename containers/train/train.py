@@ -72,13 +72,14 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
 
     epochs = (hp.teachers + 1) * hp.epochs  # of the whole training; progress counts in them
     unbeaten = {"best_accuracy": -1.0, "best_loss": math.inf, "best_epoch": 0}
-    progress, best_epochs, opinions = {"epoch": 0, "step": 0, **unbeaten}, [], torch.zeros_like(shift)
+    progress, best_epochs, opinion = {"epoch": 0, "step": 0, **unbeaten}, [], None
     this = learner.Learner(counter, hp, steps)
     state = checkpoint.load(paths.checkpoints(), dataclasses.asdict(hp))
     if state:
         this.load_state_dict(state["this"])
         progress, best_epochs = state["progress"], state["best_epochs"]
-        opinions = state["opinions"].to(peers.device)
+        opinion = state["opinion"]
+        opinion = opinion if opinion is None else opinion.to(peers.device)
         say(peers, f"resumed at epoch {progress['epoch'] + 1}, step {progress['step']}")
     watch = diagnostics.Watch(counter.network, hp, peers, steps, state and state["watch"])
     model = Logits(counter)
@@ -95,7 +96,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
                     "recipe": dataclasses.asdict(hp),
                     "progress": progress,
                     "best_epochs": best_epochs,
-                    "opinions": opinions,
+                    "opinion": opinion,
                     "this": this.state_dict(),
                     "watch": watch.state(),
                 },
@@ -108,8 +109,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     )
     while progress["epoch"] < epochs:
         epoch, began, losses = progress["epoch"], time.perf_counter(), 0.0
-        student = hp.teachers and epoch >= hp.teachers * hp.epochs
-        targets = lessons.taught(labelled, opinions, hp.teachers, hp.distillation) if student else labelled
+        targets = lessons.taught(labelled, opinion, hp.distillation)
         batches.start(epoch, progress["step"])
         model.train()
         hold_frozen()
@@ -172,7 +172,8 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
         if progress["epoch"] % hp.epochs == 0 and progress["epoch"] < epochs:  # a teacher is done
             teacher = this.averaged.module
             teacher.load_state_dict(this.best)
-            opinions += lessons.opinions(teacher, photographs["train"], shift, hp, peers)
+            latest = lessons.opinion(teacher, photographs["train"], shift, hp, peers)
+            opinion = lessons.merged(opinion, latest)
             progress |= unbeaten
             counter.network.load_state_dict(start)
             this = learner.Learner(counter, hp, steps)
