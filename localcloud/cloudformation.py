@@ -18,6 +18,7 @@ from localcloud import stack_documents as documents
 from localcloud.client import client
 from localcloud.errors import AwsError
 from localcloud.settings import ACCOUNT, REGION, Settings
+from localcloud.stack_plan import changes
 from localcloud.stack_template import invalid, parse
 from localcloud.stacks import Stacks
 from localcloud.store import Store
@@ -129,11 +130,11 @@ class Api:
         else:
             raise invalid(f"localcloud cannot do ChangeSetType={kind}, only CREATE or UPDATE")
         body, given, tags, capabilities = documents.wanted(params, stack)
-        template, desired = self._stacks.plan(stack, body, given, tags, capabilities)
+        template, desired = self._stacks.planner.plan(stack, body, given, tags, capabilities)
         if kind == "CREATE":
             self._stacks.keep(stack)
-        changes = self._stacks.changes(stack, desired)
-        unchanged = kind == "UPDATE" and not changes and template.document == stack.get("Template")
+        planned = changes(stack, desired)
+        unchanged = kind == "UPDATE" and not planned and template.document == stack.get("Template")
         change_set_id = (
             f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:changeSet/{params['ChangeSetName']}/{uuid.uuid4()}"
         )
@@ -149,7 +150,7 @@ class Api:
                 "Status": "FAILED" if unchanged else "CREATE_COMPLETE",
                 "StatusReason": UNCHANGED if unchanged else None,
                 "ExecutionStatus": "UNAVAILABLE" if unchanged else "AVAILABLE",
-                "Changes": [documents.change(*change) for change in changes],
+                "Changes": [documents.change(*change) for change in planned],
                 "Wanted": [body, given, tags, capabilities],
                 "Kind": kind,
             },

@@ -15,25 +15,15 @@ from docker.models.containers import Container as EngineContainer
 from docker.types import EndpointConfig
 
 import docker
+from localcloud.docker_options import COMMANDS, limits, split_uri, user, volumes
 from localcloud.process import cpu_seconds
-from localcloud.runtime import (
-    FUNCTION,
-    GRACE,
-    OPT_ML,
-    PROCESS,
-    SERVE,
-    TRAIN,
-    NoRuntime,
-    Spec,
-    UnknownImage,
-)
+from localcloud.runtime import GRACE, NoRuntime, Spec, UnknownImage
 from localcloud.settings import Settings
 
 HOME_LABEL = "localcloud.home"  # whose container it is: that of the localcloud with this home
 PORT = 8080  # SageMaker's own, for a serving container
 MOST_INSTANCES = 8  # of one training job, on one machine
 ENGINE_SECONDS = 120  # for one answer of the engine, pulling aside
-COMMANDS = {TRAIN: ["train"], SERVE: ["serve"]}  # what SageMaker appends to `docker run IMAGE`
 NO_ADDRESS = "ended.invalid"  # the address of a container that has none any more
 
 
@@ -119,7 +109,7 @@ class DockerRuntime:
             "hostname": spec.host,
             "init": True,  # a first process that forwards SIGTERM and reaps orphans
             **user(spec.role, os.getuid(), os.getgid()),
-            **_limits(spec),
+            **limits(spec),
         }
         if spec.network:
             peers = EndpointConfig(self._engine.api._version, aliases=[spec.host])
@@ -205,39 +195,6 @@ class Container:
             self._ended.set()
 
 
-def split_uri(uri: str) -> tuple[str, str]:
-    """``host:5000/team/name:tag`` -> (``team/name``, ``:tag``), or ``@sha256:…``; no tag is ``:latest``."""
-    repository, at, digest = uri.partition("@")
-    head, slash, rest = repository.partition("/")
-    if slash and ("." in head or ":" in head or head == "localhost"):
-        repository = rest
-    repository, _, tag = repository.partition(":")
-    return repository, f"@{digest}" if at else f":{tag or 'latest'}"
-
-
-def volumes(spec: Spec) -> dict[str, dict[str, str]]:
-    """``/opt/ml`` as SageMaker mounts it: the job's own folder, and a model that cannot be written to.
-
-    A function has its image's files alone, as on Lambda.
-    """
-    if spec.role == FUNCTION:
-        return {}
-    mounts = {str(spec.folder): {"bind": OPT_ML, "mode": "rw"}}
-    if spec.role == SERVE:
-        mounts[str(spec.folder / "model")] = {"bind": f"{OPT_ML}/model", "mode": "ro"}
-    return mounts
-
-
-def user(role: str, uid: int, gid: int) -> dict:
-    """The caller, who so owns what is written below ``/opt/ml``; a function is whom its image says.
-
-    SageMaker runs as root, whatever the image says; so does this, if root is who asks.
-    """
-    if role not in (TRAIN, SERVE, PROCESS):
-        return {}
-    return {"user": f"{uid}:{gid}"}
-
-
 def sweep(home: Path) -> int:
     """Remove every container and network that a localcloud which is gone left; how many containers."""
     try:
@@ -274,16 +231,6 @@ def _gateway(engine: docker.DockerClient) -> str:
         "RUNTIME=docker needs a Docker engine whose bridge is on this machine (Linux): its containers "
         "could not reach localcloud; use RUNTIME=process"
     )
-
-
-def _limits(spec: Spec) -> dict:
-    options = {}
-    if spec.limits.cpus:
-        options["nano_cpus"] = int(spec.limits.cpus * 10**9)
-    if memory := spec.limits.memory:
-        # Data loaders hand photographs over through /dev/shm, of which Docker gives 64 MiB.
-        options |= {"mem_limit": memory, "memswap_limit": memory, "shm_size": memory // 2}
-    return options
 
 
 def _unique(name: str) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from localcloud.contract import Contract
 from localcloud.errors import AwsError, validation
+from localcloud.job_documents import ending, log_stream, logs
 from localcloud.logs import restore
 from localcloud.objects import Objects
 from localcloud.paging import page
 from localcloud.processing import ProcessingContract
-from localcloud.run import CUT_OFF, Run, ending, log_stream, logs
+from localcloud.run import CUT_OFF, Run
 from localcloud.runtime import Image, Runtime, UnknownImage
 from localcloud.settings import ACCOUNT, REGION, Settings
 from localcloud.store import Store

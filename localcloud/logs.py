@@ -19,6 +19,15 @@ INTERVAL = 0.2  # seconds between two looks at a file that is being written
 LONGEST = 256 * 1024 - 26  # characters of one event, CloudWatch's limit
 
 
+def last_line(path: Path) -> str:
+    """The last line of a log that says something, for a failure reason; empty where there is none."""
+    try:
+        lines = path.read_bytes()[-8192:].decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    return next((line.strip()[:1024] for line in reversed(lines) if line.strip()), "")
+
+
 def follow(group: str, stream: str, path: Path) -> Callable[[], None]:
     """Tail ``path``, which need not exist yet, into a log stream, from the file's beginning.
 

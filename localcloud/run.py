@@ -1,7 +1,6 @@
 """One job from its start to its end: download, run the container, upload, say how it went."""
 
 import logging
-import math
 import shutil
 import threading
 import time
@@ -13,7 +12,8 @@ from pathlib import Path
 from localcloud.contract import Contract, Host
 from localcloud.errors import validation
 from localcloud.instances import limits
-from localcloud.logs import follow
+from localcloud.job_documents import ending, log_stream
+from localcloud.logs import follow, last_line
 from localcloud.objects import NoSuchObject
 from localcloud.runtime import GRACE, Container, Image, Runtime, Spec
 from localcloud.store import Store
@@ -214,7 +214,7 @@ class Run:
         if reason := self._contract.failure(self._contract.hosts[index]):
             return f"AlgorithmError: {reason}"
         code = code if code >= 0 else 128 - code  # killed by a signal, as a shell and Docker count it
-        last = _last_line(self._logs[index])
+        last = last_line(self._logs[index])
         return f"AlgorithmError: exit code {code}" + (f": {last}" if last else "")
 
     def _enter(self, phase: str, message: str) -> None:
@@ -235,29 +235,6 @@ class Run:
         self._store.update(self._contract.kind, self._name, LastModifiedTime=time.time(), **fields)
 
 
-def ending(
-    contract: type[Contract] | Contract,
-    document: dict,
-    status: str,
-    detail: str,
-    failure: str | None,
-    started: float | None,
-) -> dict:
-    """The fields with which a job's description ends; ``detail`` is the secondary status."""
-    now = time.time()
-    fields = {
-        f"{contract.prefix}JobStatus": status,
-        f"{contract.prefix}EndTime": now,
-        **contract.entering(document, detail, failure or f"{contract.prefix} job {status.lower()}", now),
-    }
-    if failure:
-        fields["FailureReason"] = failure
-    if started and contract.prefix == "Training":
-        seconds = math.ceil(now - started)
-        fields.update(TrainingTimeInSeconds=seconds, BillableTimeInSeconds=seconds)
-    return fields
-
-
 def in_parallel(work: Callable, items: Collection) -> None:
     """``work`` on all items at once; with one there is no thread to wait for."""
     if len(items) == 1:
@@ -265,17 +242,3 @@ def in_parallel(work: Callable, items: Collection) -> None:
     elif items:
         with ThreadPoolExecutor(len(items)) as pool:
             list(pool.map(work, items))
-
-
-def logs(folder: Path) -> list[Path]:
-    """The logs of a job's containers."""
-    return sorted(folder.glob("algo-*.log"))
-
-
-def log_stream(name: str, document: dict, log_file: Path) -> str:
-    return f"{name}/{log_file.stem}-{int(document['CreationTime'])}"
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_bytes()[-4096:].decode(errors="replace").strip().splitlines()
-    return lines[-1][:1024] if lines else ""

@@ -8,23 +8,21 @@ import copy
 import threading
 import time
 import uuid
-from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from localcloud.errors import AwsError
 from localcloud.settings import ACCOUNT, REGION
 from localcloud.stack_kinds import Client, is_gone
+from localcloud.stack_plan import Desired, Planner, changes
 from localcloud.stack_resources import KINDS
 from localcloud.stack_template import Template, invalid
 from localcloud.store import Store
 
 KIND = "stack"
 STACK = "AWS::CloudFormation::Stack"
-NAMED_IAM = {"AWS::IAM::Role", "AWS::IAM::ManagedPolicy"}
 UPDATABLE = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 FAILURES = (AwsError, BotoCoreError, ClientError)
-Desired = dict[str, dict]  # logical id -> ResourceType, Properties, DeletionPolicy
 
 
 class Stacks:
@@ -33,6 +31,7 @@ class Stacks:
     def __init__(self, store: Store, client: Client):
         self._store = store
         self._kinds = {name: kind(client) for name, kind in KINDS.items()}
+        self.planner = Planner(self._kinds)
         self._lock = threading.RLock()
 
     def resume(self) -> None:
@@ -84,7 +83,7 @@ class Stacks:
     def create(self, name: str, body: str, given: dict, tags: list[dict], capabilities: list[str]) -> dict:
         with self._lock:
             stack = self.drafted(name, tags)
-            planned = self.plan(stack, body, given, tags, capabilities)
+            planned = self.planner.plan(stack, body, given, tags, capabilities)
             return self._carry_out(stack, "CREATE", *planned, tags)
 
     def update(self, name: str, body: str, given: dict, tags: list[dict], capabilities: list[str]) -> dict:
@@ -92,8 +91,8 @@ class Stacks:
             stack = self.find(name)
             if (state := stack["StackStatus"]) not in UPDATABLE:
                 raise invalid(f"Stack:{stack['StackId']} is in {state} state and can not be updated.")
-            template, desired = self.plan(stack, body, given, tags, capabilities)
-            if not self.changes(stack, desired) and template.document == stack["Template"]:
+            template, desired = self.planner.plan(stack, body, given, tags, capabilities)
+            if not changes(stack, desired) and template.document == stack["Template"]:
                 raise invalid("No updates are to be performed.")
             return self._carry_out(stack, "UPDATE", template, desired, tags)
 
@@ -111,80 +110,11 @@ class Stacks:
                 stack["DeletionTime"] = time.time()
                 self._note(stack, "DELETE_COMPLETE")
 
-    def plan(
-        self, stack: dict, body: str, given: dict, tags: list[dict], capabilities: list[str]
-    ) -> tuple[Template, Desired]:
-        """The template, and the properties of all its resources. Raises AwsError, and changes nothing."""
-        pseudo = {
-            "AWS::AccountId": ACCOUNT,
-            "AWS::Partition": "aws",
-            "AWS::Region": REGION,
-            "AWS::StackId": stack["StackId"],
-            "AWS::StackName": stack["StackName"],
-            "AWS::URLSuffix": "amazonaws.com",
-        }
-        template = Template(body, given, pseudo)
-        desired: Desired = {}
-        for name, resource in template.resources.items():
-            if resource["Type"] not in self._kinds:
-                raise invalid(f"localcloud cannot do resources of type {resource['Type']} ({name})")
-            kind = self._kinds[resource["Type"]]
-            properties = template.properties(name, self._lookup(desired))
-            if kind.tagged and tags:
-                own = {tag["Key"] for tag in properties.get("Tags", ())}
-                inherited = [tag for tag in tags if tag["Key"] not in own]
-                properties["Tags"] = properties.get("Tags", []) + inherited
-            kind.check(name, properties)
-            there = stack["Resources"].get(name)
-            if there and there["ResourceType"] != resource["Type"]:
-                raise invalid(f"localcloud cannot make a {resource['Type']} of {name}: give it another name")
-            if there:
-                kind.check_change(name, there["Properties"], properties)
-            desired[name] = {
-                "ResourceType": resource["Type"],
-                "Properties": properties,
-                "PhysicalResourceId": kind.id(properties),
-                "DeletionPolicy": resource.get("DeletionPolicy", "Delete"),
-            }
-        if not {"CAPABILITY_NAMED_IAM"} & set(capabilities) and any(
-            resource["ResourceType"] in NAMED_IAM for resource in desired.values()
-        ):
-            message = "Requires capabilities : [CAPABILITY_NAMED_IAM]"
-            raise AwsError("InsufficientCapabilitiesException", message)
-        return template, desired
-
-    def changes(self, stack: dict, desired: Desired) -> list[tuple[str, str, dict]]:
-        """(Add, Modify or Remove, logical id, resource) of everything that a plan would change."""
-        there = stack["Resources"]
-        return [
-            *(("Add", name, wanted) for name, wanted in desired.items() if name not in there),
-            *(
-                ("Modify", name, wanted)
-                for name, wanted in desired.items()
-                if name in there and there[name]["Properties"] != wanted["Properties"]
-            ),
-            *(("Remove", name, resource) for name, resource in there.items() if name not in desired),
-        ]
-
-    def _lookup(self, desired: Desired) -> Callable:
-        def lookup(name: str, attribute: str | None) -> str:
-            resource = desired[name]
-            if attribute is None:
-                return resource["PhysicalResourceId"]
-            kind = self._kinds[resource["ResourceType"]]
-            found = kind.attributes(resource["Properties"])
-            if attribute not in found:
-                known = f"localcloud cannot do the attribute {attribute} of {resource['ResourceType']}"
-                raise invalid(known)
-            return found[attribute]
-
-        return lookup
-
     def _carry_out(
         self, stack: dict, verb: str, template: Template, desired: Desired, tags: list[dict]
     ) -> dict:
         before = copy.deepcopy(stack["Resources"])
-        outputs = template.outputs(desired, self._lookup(desired))
+        outputs = template.outputs(desired, self.planner.lookup(desired))
         self._note(stack, f"{verb}_IN_PROGRESS", "User Initiated")
         try:
             self._move(stack, desired)

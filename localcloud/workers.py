@@ -3,11 +3,11 @@
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import urllib3
 
 from localcloud.gate import Gate
+from localcloud.logs import last_line
 from localcloud.runtime import Container, Runtime, Spec
 
 PING_SECONDS = 2  # how long SageMaker waits for one answer to /ping
@@ -90,14 +90,14 @@ class Worker:
         deadline = time.monotonic() + self._startup_seconds
         while not self._stopping.wait(PING_INTERVAL):
             if (status := self._container.poll()) is not None:
-                raise StartFailed(f"the container ended with status {status}: {last_line(self.log)}")
+                raise StartFailed(f"the container ended with status {status}: {self._last_words()}")
             if self._answers_ping():
                 self.ready.set()
                 return
             if time.monotonic() > deadline:
                 raise StartFailed(
                     f"the container did not pass the ping health check within {self._startup_seconds:g} s: "
-                    f"{last_line(self.log)}"
+                    f"{self._last_words()}"
                 )
         raise StartFailed("stopped while it was starting")
 
@@ -128,15 +128,9 @@ class Worker:
                 self._container.stop(grace=5)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
+    def _last_words(self) -> str:
+        return last_line(self.log) or "it logged nothing"
+
     def _note(self, message: str) -> None:
         with self.log.open("a") as stream:
             stream.write(f"localcloud: {message}\n")
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that says something, for a failure reason."""
-    try:
-        lines = log.read_bytes()[-8192:].decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        lines = []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it logged nothing")

@@ -14,8 +14,9 @@ from botocore.exceptions import ClientError
 from docker.errors import DockerException
 
 import docker
-from localcloud import docker_runtime
-from localcloud.docker_runtime import HOME_LABEL, DockerRuntime, split_uri
+from localcloud import docker_options, docker_runtime
+from localcloud.docker_options import split_uri
+from localcloud.docker_runtime import HOME_LABEL, DockerRuntime
 from localcloud.instances import GIB, Limits, limits
 from localcloud.runtime import FUNCTION, TRAIN, Spec
 from localcloud.settings import Settings
@@ -512,10 +513,10 @@ def test_what_a_container_writes_belongs_to_the_caller(engine, image, tmp_path, 
 
 
 def test_a_function_keeps_its_images_user_and_has_no_folder(tmp_path):
-    assert docker_runtime.user(FUNCTION, 5, 6) == {}
-    assert docker_runtime.user(TRAIN, 5, 6)["user"] == "5:6"
+    assert docker_options.user(FUNCTION, 5, 6) == {}
+    assert docker_options.user(TRAIN, 5, 6)["user"] == "5:6"
     spec = Spec("f", None, FUNCTION, {}, tmp_path, tmp_path / "log")
-    assert docker_runtime.volumes(spec) == {}
+    assert docker_options.volumes(spec) == {}
 
 
 @pytest.mark.parametrize(
