@@ -51,7 +51,8 @@ def test_a_finished_job_exports_again_from_its_checkpoint(trained):
 
 
 def test_teachers_are_trained_from_the_same_start_and_the_last_network_is_kept(tmp_path):
-    log = squares.train(squares.base(tmp_path), "--epochs", "2", "--teachers", "1").stdout
+    recipe = ["--epochs", "2", "--teachers", "1"]
+    log = squares.train(squares.base(tmp_path), *recipe).stdout
     card = cards.read(tmp_path / "model")
     first, second = card.metrics["best_epochs"]
     assert first in (1, 2) and second in (3, 4) and "epoch=4/4" in log
@@ -59,6 +60,9 @@ def test_teachers_are_trained_from_the_same_start_and_the_last_network_is_kept(t
     assert loss[3] > loss[2]  # the second began where the first one did
     kept = re.findall(r"^epoch=[34]/4 .*validation_accuracy=([0-9.]+)", log, re.MULTILINE)
     assert f"best_validation_accuracy={max(kept)}" in log
+
+    assert "resumed at epoch 5" in squares.train(tmp_path, *recipe).stdout  # with what the teachers said
+    assert cards.read(tmp_path / "model").metrics == card.metrics
 
 
 @pytest.mark.parametrize(
