@@ -32,12 +32,12 @@ def write(
     photographs: dict[str, Photographs],
     records: list[manifest.Row],
     logits: torch.Tensor,
-    best_epochs: list[int],
+    kept_epochs: list[int],
 ) -> tuple[cards.Card, np.ndarray]:
     """Write every file of the artifact into ``folder``, but the report.
 
     logits: of the validation photographs; temperature and thresholds are fitted on them.
-    best_epochs: from 1, of the weights of each network, the one that is kept last.
+    kept_epochs: from 1, of the weights of each network, the one that is kept last.
     Returns: (the card, the served graph's probabilities of the validation photographs).
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def write(
         card,
         metrics={
             "validation": metrics.score(served, counts, CLASSES, [bins[n] for n in validation.names]),
-            "best_epochs": best_epochs,
+            "kept_epochs": kept_epochs,
         },
         decision=verdict.fit(served, counts, CLASSES, hp.false_alarm_rate, hp.missed_error_rate).as_dict(),
         exports={

@@ -16,7 +16,7 @@ class Hyperparameters:
     frozen_stages: int = 0  # first stages of the network, by timm's feature_info, that stay as they start
     image_size: int = 128  # pixels, height and width
     epochs: int = 16
-    teachers: int = 0  # networks trained before the one that is kept; each learns from those before it
+    teachers: int = 0  # networks trained before, each in another order, that the one that is kept learns from
     distillation: float = 0.9  # share of the targets that teachers give
     batch_size: int = 64  # over all processes together
     learning_rate: float = 2e-3  # AdamW's peak, after warm-up

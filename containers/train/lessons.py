@@ -2,9 +2,10 @@
 
 A recorded count may be wrong, or an item hidden. Networks that were trained before (``teachers``) have seen
 all the other photographs, and their probabilities say how likely each count is; a network that learns from
-those beside the labels overfits later and counts better, and the next one, which learns from it, better
-still (Furlanello et al. 2018, "Born-Again Neural Networks"). What that is worth on real bins is in
-``bench/recipes.csv``.
+those beside the labels overfits later and counts better (Furlanello et al. 2018, "Born-Again Neural
+Networks"). Teachers are taken as they are after their last epoch: one stopped where it counts new
+photographs best knows too little of the labels for a student that hardly sees these. What that is worth on
+real bins is in ``bench/recipes.csv``.
 """
 
 from dataclasses import replace
@@ -24,7 +25,7 @@ def labelled(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tens
     return functional.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
 
 
-def opinion(
+def opinions(
     teacher: nn.Module,
     photographs: data.Photographs,
     shift: torch.Tensor,
@@ -40,12 +41,6 @@ def opinion(
     return (logits.to(shift.device) + shift).softmax(1)
 
 
-def merged(before: torch.Tensor | None, latest: torch.Tensor) -> torch.Tensor:
-    """The opinion that the next network learns from. The latest teacher, who learnt from all the others and
-    is better than each, counts as much as they do together."""
-    return latest if before is None else (before + latest) / 2
-
-
-def taught(targets: torch.Tensor, opinion: torch.Tensor | None, share: float) -> torch.Tensor:
-    """``targets`` with a ``share`` of them replaced by the teachers' opinion, if there is one yet."""
-    return targets if opinion is None else (1 - share) * targets + share * opinion
+def taught(targets: torch.Tensor, total: torch.Tensor, teachers: int, share: float) -> torch.Tensor:
+    """``targets`` with a ``share`` of them replaced by the mean of so many teachers' opinions."""
+    return (1 - share) * targets + share * total / teachers

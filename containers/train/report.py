@@ -71,7 +71,7 @@ def write(folder: Path, photographs: Mapping[str, Path] | None = None, page: Pat
         Fact("RMSE", *_interval(scores["rmse"], 1, "{:.3f}")),
         Fact("rules that spoke", f"{len(fired)} of {len(training['rules'])}", _names(fired)),
         Fact(
-            "epochs kept", f"{', '.join(map(str, card.metrics['best_epochs']))} of {len(training['epochs'])}"
+            "epochs kept", f"{', '.join(map(str, card.metrics['kept_epochs']))} of {len(training['epochs'])}"
         ),
     ]
     text = render(

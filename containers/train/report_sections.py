@@ -41,7 +41,7 @@ def sections(
     """pictures: HTML of ``mistakes.pictures``, or nothing; the mistakes are named in a table then."""
     return [
         _rules(training["rules"]),
-        _curves(training["epochs"], card.metrics["best_epochs"]),
+        _curves(training["epochs"], card.metrics["kept_epochs"]),
         _time(training),
         _operators(training["operators"]),
         _validation(predictions),
@@ -70,13 +70,13 @@ def _rules(rules: Sequence[Mapping]) -> Section:
     return Section("What the rules saw", text, tables)
 
 
-def _curves(epochs: Sequence[Mapping], best_epochs: Sequence[int]) -> Section:
+def _curves(epochs: Sequence[Mapping], kept_epochs: Sequence[int]) -> Section:
     return Section(
         "Learning curves",
         "The training loss is measured on augmented photographs while the weights change, with all that the "
         "recipe adds to it; the validation loss on photographs as they are, with the averaged weights. "
         "Compare their courses, not their heights.",
-        pictures=[Picture(training_figures.learning_curves(epochs, best_epochs))],
+        pictures=[Picture(training_figures.learning_curves(epochs, kept_epochs))],
     )
 
 

@@ -72,14 +72,13 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
 
     epochs = (hp.teachers + 1) * hp.epochs  # of the whole training; progress counts in them
     unbeaten = {"best_accuracy": -1.0, "best_loss": math.inf, "best_epoch": 0}
-    progress, best_epochs, opinion = {"epoch": 0, "step": 0, **unbeaten}, [], None
+    progress, kept_epochs, opinions = {"epoch": 0, "step": 0, **unbeaten}, [], torch.zeros_like(shift)
     this = learner.Learner(counter, hp, steps)
     state = checkpoint.load(paths.checkpoints(), dataclasses.asdict(hp))
     if state:
         this.load_state_dict(state["this"])
-        progress, best_epochs = state["progress"], state["best_epochs"]
-        opinion = state["opinion"]
-        opinion = opinion if opinion is None else opinion.to(peers.device)
+        progress, kept_epochs = state["progress"], state["kept_epochs"]
+        opinions = state["opinions"].to(peers.device)
         say(peers, f"resumed at epoch {progress['epoch'] + 1}, step {progress['step']}")
     watch = diagnostics.Watch(counter.network, hp, peers, steps, state and state["watch"])
     model = Logits(counter)
@@ -95,8 +94,8 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
                 {
                     "recipe": dataclasses.asdict(hp),
                     "progress": progress,
-                    "best_epochs": best_epochs,
-                    "opinion": opinion,
+                    "kept_epochs": kept_epochs,
+                    "opinions": opinions,
                     "this": this.state_dict(),
                     "watch": watch.state(),
                 },
@@ -109,7 +108,8 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     )
     while progress["epoch"] < epochs:
         epoch, began, losses = progress["epoch"], time.perf_counter(), 0.0
-        targets = lessons.taught(labelled, opinion, hp.distillation)
+        student = hp.teachers and epoch >= hp.teachers * hp.epochs
+        targets = lessons.taught(labelled, opinions, hp.teachers, hp.distillation) if student else labelled
         batches.start(epoch, progress["step"])
         model.train()
         hold_frozen()
@@ -167,13 +167,11 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             f"validation_loss={scores['loss']:.4f} validation_accuracy={scores['accuracy']:.4f} "
             f"photographs_per_second={speed:.0f}",
         )
-        if progress["epoch"] % hp.epochs == 0:
-            best_epochs.append(progress["best_epoch"])
-        if progress["epoch"] % hp.epochs == 0 and progress["epoch"] < epochs:  # a teacher is done
-            teacher = this.averaged.module
-            teacher.load_state_dict(this.best)
-            latest = lessons.opinion(teacher, photographs["train"], shift, hp, peers)
-            opinion = lessons.merged(opinion, latest)
+        if progress["epoch"] == epochs:
+            kept_epochs.append(progress["best_epoch"])
+        elif progress["epoch"] % hp.epochs == 0:  # a teacher is done
+            kept_epochs.append(progress["epoch"])
+            opinions += lessons.opinions(this.averaged.module, photographs["train"], shift, hp, peers)
             progress |= unbeaten
             counter.network.load_state_dict(start)
             this = learner.Learner(counter, hp, steps)
@@ -184,12 +182,12 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     logits, truth = scoring.predict(counter.network, photographs["validation"], hp, peers)
     if peers.chief:
         accuracy = metrics.accuracy(logits.argmax(1).numpy(), truth.numpy())
-        artifact, served = export.write(paths.model(), counter, hp, photographs, records, logits, best_epochs)
+        artifact, served = export.write(paths.model(), counter, hp, photographs, records, logits, kept_epochs)
         report.keep(paths.model(), watch.close(), photographs["validation"], records, served)
         report.write(paths.model(), photographs["validation"].files() if hp.report_pictures else None)
         say(
             peers,
-            f"best_epoch={best_epochs[-1]} best_validation_accuracy={accuracy:.4f} "
+            f"best_epoch={kept_epochs[-1]} best_validation_accuracy={accuracy:.4f} "
             f"int8_validation_accuracy={artifact.metrics['validation']['accuracy']['value']:.4f} "
             f"model={artifact.name}",
         )

@@ -10,8 +10,8 @@ from containers.train.figures import BLUE, GREEN, GREY, ORANGE, UNIT, WIDTH, axe
 
 
 @styled
-def learning_curves(epochs: Sequence[Mapping], best_epochs: Sequence[int]) -> str:
-    """epochs: as ``measurements.Epoch``, in order; best_epochs: those whose weights were kept."""
+def learning_curves(epochs: Sequence[Mapping], kept_epochs: Sequence[int]) -> str:
+    """epochs: as ``measurements.Epoch``, in order; kept_epochs: those whose weights were kept."""
     figure, (loss, accuracy, rate) = _stacked(5.6, (4, 4, 2))
     _line(loss, epochs, "train_loss", ORANGE, "s--", "training")
     _line(loss, epochs, "validation_loss", BLUE, "o-", "validation")
@@ -20,7 +20,7 @@ def learning_curves(epochs: Sequence[Mapping], best_epochs: Sequence[int]) -> st
     accuracy.yaxis.set_major_formatter(PercentFormatter(1, 0, UNIT))
     for plot, quantity in ((loss, "loss"), (accuracy, "exact counts"), (rate, "learning rate")):
         plot.set_ylabel(quantity)
-        for nth, epoch in enumerate(best_epochs):
+        for nth, epoch in enumerate(kept_epochs):
             label = "kept" if plot is loss and nth == 0 else None
             plot.axvline(epoch, color=GREY, linewidth=1.2, linestyle=":", label=label)
     rate.set_ylim(bottom=0)

@@ -105,14 +105,12 @@ def test_targets_are_labels_and_what_a_teacher_makes_of_them(tmp_path):
     photographs, alone = data.Photographs(tmp_path / "train", 32, 64), World(0, 1, torch.device("cpu"))
     hp = Hyperparameters(architecture="resnet10t", image_size=32, batch_size=5)
     teacher, shift = network.create(hp), torch.randn(5, 5)
-    seen = lessons.opinion(teacher, photographs, shift, hp, alone)
+    seen = lessons.opinions(teacher, photographs, shift, hp, alone)
     logits, _ = scoring.predict(teacher, photographs, replace(hp, mirror=True), alone)
     assert torch.allclose(seen, (logits + shift).softmax(1))
 
     targets = lessons.labelled(photographs.labels, 5, 0.1)
-    assert lessons.taught(targets, None, share=0.5) is targets
-    opinion = lessons.merged(lessons.merged(None, seen), targets)
-    found = lessons.taught(targets, opinion, share=0.5)
+    found = lessons.taught(targets, seen + targets, teachers=2, share=0.5)
     assert torch.allclose(found, 0.75 * targets + 0.25 * seen)
     assert torch.allclose(found.sum(1), torch.ones(5))
 
