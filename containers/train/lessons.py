@@ -3,9 +3,9 @@
 A recorded count may be wrong, or an item hidden. Networks that were trained before (``teachers``) have seen
 all the other photographs, and their probabilities say how likely each count is; a network that learns from
 those beside the labels overfits later and counts better (Furlanello et al. 2018, "Born-Again Neural
-Networks"). Teachers are taken as they are after their last epoch: one stopped where it counts new
-photographs best knows too little of the labels for a student that hardly sees these. What that is worth on
-real bins is in ``bench/recipes.csv``.
+Networks"). Teachers are taken as they are after their last epoch, not as they were when they counted
+validation best: what they say of training photographs is asked for. What distillation is worth on real bins
+is in ``bench/recipes.csv``.
 """
 
 from dataclasses import replace
