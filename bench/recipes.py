@@ -76,7 +76,7 @@ def experiment(folder: Path, hp: Hyperparameters, options: Options) -> dict:
     # The heads follow the optimizer as part of the network; nothing of them is exported.
     counter.network.add_module("experiment", heads)
     steps = len(used) // hp.batch_size
-    learner = Learner(counter, hp, steps)
+    learner = Learner(counter, hp, steps, hp.epochs)
     bins = in_bins(used, training, records)
     facts = item_facts(training) if options.metadata else None
     draws, order = torch.Generator().manual_seed(hp.seed), np.random.default_rng(hp.seed)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from containers.common import paths
+from containers.train import lessons
 from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
 from containers.train.measurements import (
@@ -34,15 +35,15 @@ EVERY, MOST = 50, 200  # steps from one sample to the next; samples in a trainin
 class Watch:
     """Every rank has one; rank 0's samples, applies the rules and writes.
 
-    ``steps`` are those of an epoch, over which each network goes ``hp.epochs`` times. ``state`` is
-    what ``state()`` gave to the checkpoint that the training resumes from.
+    ``steps`` are those of an epoch. ``state`` is what ``state()`` gave to the checkpoint that the training
+    resumes from.
     """
 
     def __init__(
         self, network: nn.Module, hp: Hyperparameters, peers: World, steps: int, state: dict | None = None
     ):
         self._peers, self._steps = peers, steps
-        self._every = max(EVERY, (hp.teachers + 1) * hp.epochs * steps // MOST)
+        self._every = max(EVERY, lessons.epochs(hp) * steps // MOST)
         self._gradients = Gradients(network)
         self._seen = Measurements()
         self._since = (0, 0)  # epochs and samples of networks before, which no rule looks at

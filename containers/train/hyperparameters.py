@@ -17,12 +17,14 @@ class Hyperparameters:
     image_size: int = 128  # pixels, height and width
     epochs: int = 16
     teachers: int = 0  # networks trained before, each in another order, that the one that is kept learns from
+    teacher_epochs: int = 0  # of each of them; 0: as many as epochs
     distillation: float = 0.9  # share of the targets that teachers give
     batch_size: int = 64  # over all processes together
     learning_rate: float = 2e-3  # AdamW's peak, after warm-up
     head_learning_rate: float = 1.0  # of the classifier, as a multiple of that
     weight_decay: float = 0.05
     warmup_epochs: float = 1.0
+    decay: float = 1.0  # epochs in which the learning rate falls to zero, as a multiple of those trained
     label_smoothing: float = 0.1
     mirror: bool = False  # count the mirror image, too, and average: twice the work of an answer
     drop_rate: float = 0.0  # dropout before the classifier
@@ -47,10 +49,12 @@ class Hyperparameters:
             ("frozen_stages", self.frozen_stages >= 0, "at least 0"),
             ("epochs", self.epochs >= 1, "at least 1"),
             ("teachers", self.teachers >= 0, "at least 0"),
+            ("teacher_epochs", self.teacher_epochs >= 0, "at least 0"),
             ("distillation", 0 <= self.distillation <= 1, "from 0 to 1"),
             ("batch_size", self.batch_size >= 2, "at least 2"),
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("head_learning_rate", self.head_learning_rate > 0, "above 0"),
+            ("decay", self.decay >= 1, "at least 1"),
             ("precision", self.precision in ("bf16", "float32"), "bf16 or float32"),
             ("ema_decay", 0 <= self.ema_decay < 1, "from 0 to below 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),

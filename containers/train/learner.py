@@ -13,12 +13,13 @@ class Learner:
     """Optimizer, schedule and moving average of ``counter``'s network; ``best`` is its average when it was
     best on validation."""
 
-    def __init__(self, counter: Counter, hp: Hyperparameters, steps: int):
+    def __init__(self, counter: Counter, hp: Hyperparameters, steps: int, epochs: int):
+        """It learns for ``epochs`` of ``steps`` each."""
         self._network = counter.network
         self.averaged = ModelEmaV3(counter.network, decay=hp.ema_decay, use_warmup=True)
         self.best = self.averaged.module.state_dict()
         self._optimizer = torch.optim.AdamW(parameter_groups(counter, hp), lr=hp.learning_rate, fused=True)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, warmup_cosine(hp, steps))
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, warmup_cosine(hp, steps, epochs))
 
     @property
     def learning_rate(self) -> float:
@@ -65,9 +66,9 @@ def parameter_groups(counter: Counter, hp: Hyperparameters) -> list[dict]:
     return [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()]
 
 
-def warmup_cosine(hp: Hyperparameters, steps_per_epoch: int):
-    """Linear warm-up, then a cosine to zero at the last step."""
-    warmup, last = hp.warmup_epochs * steps_per_epoch, hp.epochs * steps_per_epoch
+def warmup_cosine(hp: Hyperparameters, steps_per_epoch: int, epochs: int):
+    """Linear warm-up, then a cosine to zero at the last step or, with ``hp.decay`` above 1, beyond it."""
+    warmup, last = hp.warmup_epochs * steps_per_epoch, hp.decay * epochs * steps_per_epoch
 
     def factor(step: int) -> float:
         if step < warmup:

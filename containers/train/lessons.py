@@ -8,7 +8,7 @@ validation best: what they say of training photographs is asked for. What distil
 is in ``bench/recipes.csv``.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -17,6 +17,34 @@ from torch.nn import functional
 from containers.train import data, scoring
 from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
+
+
+@dataclass(frozen=True)
+class Course:
+    """What one network learns: ``number`` counts the networks from 0, ``first`` is the epoch of the whole
+    training that it begins with, and it has ``epochs`` of them."""
+
+    number: int
+    first: int
+    epochs: int
+    student: bool
+
+    @property
+    def end(self) -> int:
+        return self.first + self.epochs
+
+
+def course(hp: Hyperparameters, epoch: int) -> Course:
+    """Whose turn it is in that epoch, from 0, of the whole training: the teachers', then the one's kept."""
+    each = hp.teacher_epochs or hp.epochs
+    number = min(epoch // each, hp.teachers)
+    last = number == hp.teachers
+    return Course(number, number * each, hp.epochs if last else each, last and hp.teachers > 0)
+
+
+def epochs(hp: Hyperparameters) -> int:
+    """Of the whole training."""
+    return course(hp, hp.teachers * (hp.teacher_epochs or hp.epochs)).end
 
 
 def labelled(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tensor:

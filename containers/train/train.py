@@ -70,15 +70,17 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     steps = len(batches)
     autocast = torch.autocast(peers.device.type, torch.bfloat16, enabled=hp.precision == "bf16")
 
-    epochs = (hp.teachers + 1) * hp.epochs  # of the whole training; progress counts in them
+    epochs = lessons.epochs(hp)  # progress counts in them
     unbeaten = {"best_accuracy": -1.0, "best_loss": math.inf, "best_epoch": 0}
     progress, kept_epochs, opinions = {"epoch": 0, "step": 0, **unbeaten}, [], torch.zeros_like(shift)
-    this = learner.Learner(counter, hp, steps)
     state = checkpoint.load(paths.checkpoints(), dataclasses.asdict(hp))
     if state:
-        this.load_state_dict(state["this"])
         progress, kept_epochs = state["progress"], state["kept_epochs"]
         opinions = state["opinions"].to(peers.device)
+    course = lessons.course(hp, progress["epoch"])
+    this = learner.Learner(counter, hp, steps, course.epochs)
+    if state:
+        this.load_state_dict(state["this"])
         say(peers, f"resumed at epoch {progress['epoch'] + 1}, step {progress['step']}")
     watch = diagnostics.Watch(counter.network, hp, peers, steps, state and state["watch"])
     model = Logits(counter)
@@ -108,8 +110,9 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     )
     while progress["epoch"] < epochs:
         epoch, began, losses = progress["epoch"], time.perf_counter(), 0.0
-        student = hp.teachers and epoch >= hp.teachers * hp.epochs
-        targets = lessons.taught(labelled, opinions, hp.teachers, hp.distillation) if student else labelled
+        targets = labelled
+        if course.student:
+            targets = lessons.taught(labelled, opinions, hp.teachers, hp.distillation)
         batches.start(epoch, progress["step"])
         model.train()
         hold_frozen()
@@ -136,7 +139,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             loss.backward()
             watch.lap("backward")
             watch.sample(epoch + 1, progress["step"], loss)
-            this.step(epoch % hp.epochs * steps + progress["step"])
+            this.step((epoch - course.first) * steps + progress["step"])
             losses += loss.item()
             watch.lap("update")
             progress["step"] += 1
@@ -169,12 +172,13 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
         )
         if progress["epoch"] == epochs:
             kept_epochs.append(progress["best_epoch"])
-        elif progress["epoch"] % hp.epochs == 0:  # a teacher is done
+        elif progress["epoch"] == course.end:  # a teacher is done
             kept_epochs.append(progress["epoch"])
             opinions += lessons.opinions(this.averaged.module, photographs["train"], shift, hp, peers)
             progress |= unbeaten
             counter.network.load_state_dict(start)
-            this = learner.Learner(counter, hp, steps)
+            course = lessons.course(hp, progress["epoch"])
+            this = learner.Learner(counter, hp, steps, course.epochs)
             watch.restart()
         save()
 

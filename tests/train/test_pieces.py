@@ -1,6 +1,7 @@
 """The parts of training that can be checked without training."""
 
 import json
+import math
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from containers.train import checkpoint, data, depthwise, hyperparameters, lesso
 from containers.train import train as trainer
 from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
+from containers.train.learner import warmup_cosine
 from tests import squares
 
 
@@ -113,6 +115,24 @@ def test_targets_are_labels_and_what_a_teacher_makes_of_them(tmp_path):
     found = lessons.taught(targets, seen + targets, teachers=2, share=0.5)
     assert torch.allclose(found, 0.75 * targets + 0.25 * seen)
     assert torch.allclose(found.sum(1), torch.ones(5))
+
+
+def test_the_course_of_each_network():
+    def courses(epochs: int, **given) -> list[tuple]:
+        hp = Hyperparameters(epochs=epochs, **given)
+        found = [lessons.course(hp, epoch) for epoch in range(lessons.epochs(hp))]
+        return [(c.number, c.first, c.end, c.student) for c in found]
+
+    assert courses(2) == [(0, 0, 2, False)] * 2
+    assert courses(1, teachers=2) == [(0, 0, 1, False), (1, 1, 2, False), (2, 2, 3, True)]
+    assert courses(3, teachers=1, teacher_epochs=2) == [(0, 0, 2, False)] * 2 + [(1, 2, 5, True)] * 3
+
+
+def test_the_learning_rate_falls_to_zero_or_not_quite():
+    rates = [warmup_cosine(Hyperparameters(warmup_epochs=1, decay=decay), 10, 5) for decay in (1.0, 2.0)]
+    for rate in rates:
+        assert rate(0) < rate(9) < rate(10) == 1 > rate(11)
+    assert [rate(50) for rate in rates] == [0, pytest.approx((1 + math.cos(math.pi * 40 / 90)) / 2)]
 
 
 def test_frozen_stages_stay_as_they_were():

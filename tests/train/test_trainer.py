@@ -51,17 +51,17 @@ def test_a_finished_job_exports_again_from_its_checkpoint(trained):
 
 
 def test_teachers_are_trained_from_the_same_start_and_the_last_network_is_kept(tmp_path):
-    recipe = ["--epochs", "2", "--teachers", "1"]
+    recipe = ["--epochs", "2", "--teachers", "1", "--teacher-epochs", "3", "--decay", "1.5"]
     log = squares.train(squares.base(tmp_path), *recipe).stdout
     card = cards.read(tmp_path / "model")
     first, second = card.metrics["kept_epochs"]
-    assert first == 2 and second in (3, 4) and "epoch=4/4" in log
-    loss = {int(n): float(v) for n, v in re.findall(r"^epoch=(\d)/4 train_loss=([0-9.]+)", log, re.MULTILINE)}
-    assert loss[3] > loss[2]  # the second began where the first one did
-    kept = re.findall(r"^epoch=[34]/4 .*validation_accuracy=([0-9.]+)", log, re.MULTILINE)
+    assert first == 3 and second in (4, 5) and "epoch=5/5" in log
+    loss = {int(n): float(v) for n, v in re.findall(r"^epoch=(\d)/5 train_loss=([0-9.]+)", log, re.MULTILINE)}
+    assert loss[4] > loss[3]  # the second began where the first one did
+    kept = re.findall(r"^epoch=[45]/5 .*validation_accuracy=([0-9.]+)", log, re.MULTILINE)
     assert f"best_validation_accuracy={max(kept)}" in log
 
-    assert "resumed at epoch 5" in squares.train(tmp_path, *recipe).stdout  # with what the teachers said
+    assert "resumed at epoch 6" in squares.train(tmp_path, *recipe).stdout  # with what the teachers said
     assert cards.read(tmp_path / "model").metrics == card.metrics
 
 
