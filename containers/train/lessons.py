@@ -36,7 +36,7 @@ class Course:
 
 def course(hp: Hyperparameters, epoch: int) -> Course:
     """Whose turn it is in that epoch, from 0, of the whole training: the teachers', then the one's kept."""
-    each = hp.teacher_epochs or hp.epochs
+    each = _of_a_teacher(hp)
     number = min(epoch // each, hp.teachers)
     last = number == hp.teachers
     return Course(number, number * each, hp.epochs if last else each, last and hp.teachers > 0)
@@ -44,7 +44,11 @@ def course(hp: Hyperparameters, epoch: int) -> Course:
 
 def epochs(hp: Hyperparameters) -> int:
     """Of the whole training."""
-    return course(hp, hp.teachers * (hp.teacher_epochs or hp.epochs)).end
+    return hp.teachers * _of_a_teacher(hp) + hp.epochs
+
+
+def _of_a_teacher(hp: Hyperparameters) -> int:
+    return hp.teacher_epochs or hp.epochs
 
 
 def labelled(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tensor:
