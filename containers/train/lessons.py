@@ -21,10 +21,9 @@ from containers.train.hyperparameters import Hyperparameters
 
 @dataclass(frozen=True)
 class Course:
-    """What one network learns: ``number`` counts the networks from 0, ``first`` is the epoch of the whole
-    training that it begins with, and it has ``epochs`` of them."""
+    """What one network learns: ``first`` is the epoch of the whole training that it begins with, and it has
+    ``epochs`` of them."""
 
-    number: int
     first: int
     epochs: int
     student: bool
@@ -39,7 +38,7 @@ def course(hp: Hyperparameters, epoch: int) -> Course:
     each = _of_a_teacher(hp)
     number = min(epoch // each, hp.teachers)
     last = number == hp.teachers
-    return Course(number, number * each, hp.epochs if last else each, last and hp.teachers > 0)
+    return Course(number * each, hp.epochs if last else each, last and hp.teachers > 0)
 
 
 def epochs(hp: Hyperparameters) -> int:
@@ -67,9 +66,10 @@ def opinions(
     """A teacher's probabilities: float ``[n, classes]`` on the device of ``shift``, alike on every rank.
 
     Where training mirrors photographs (``hp.flip``), each is shown with its mirror image. shift: the log
-    prior of each photograph's source, as in the loss.
+    prior of each photograph's source, as in the loss. Computed in ``hp.precision``, as what learns from them.
     """
-    logits, _ = scoring.predict(teacher, photographs, replace(hp, mirror=hp.flip), peers)
+    with scoring.autocast(hp, peers):
+        logits, _ = scoring.predict(teacher, photographs, replace(hp, mirror=hp.flip), peers)
     return (logits.to(shift.device) + shift).softmax(1)
 
 

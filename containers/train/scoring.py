@@ -9,6 +9,11 @@ from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
 
 
+def autocast(hp: Hyperparameters, peers: World) -> torch.autocast:
+    """A context in which a network computes in ``hp.precision``."""
+    return torch.autocast(peers.device.type, torch.bfloat16, enabled=hp.precision == "bf16")
+
+
 @torch.no_grad()
 def predict(
     weights: torch.nn.Module, photographs: data.Photographs, hp: Hyperparameters, peers: World
@@ -33,8 +38,10 @@ def predict(
 def evaluate(
     weights: torch.nn.Module, photographs: data.Photographs, hp: Hyperparameters, peers: World
 ) -> dict:
-    """Loss and accuracy on a split, and how many photographs were given which count; see ``predict``."""
-    logits, labels = predict(weights, photographs, hp, peers)
+    """Loss and accuracy on a split in ``hp.precision``, and how many photographs were given which count;
+    see ``predict``."""
+    with autocast(hp, peers):
+        logits, labels = predict(weights, photographs, hp, peers)
     counted = logits.argmax(1)
     return {
         "loss": functional.cross_entropy(logits, labels).item(),

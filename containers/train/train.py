@@ -68,7 +68,6 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
         counter = counter.to(memory_format=torch.channels_last)
     start = {name: tensor.clone() for name, tensor in counter.network.state_dict().items()}
     steps = len(batches)
-    autocast = torch.autocast(peers.device.type, torch.bfloat16, enabled=hp.precision == "bf16")
 
     epochs = lessons.epochs(hp)  # progress counts in them
     unbeaten = {"best_accuracy": -1.0, "best_loss": math.inf, "best_epoch": 0}
@@ -124,7 +123,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             )
             images = data.augment(images.to(peers.device, non_blocking=True), hp, draws)
             watch.lap("data")
-            with autocast, depthwise.fast(peers.device, hp.precision):
+            with scoring.autocast(hp, peers), depthwise.fast(peers.device, hp.precision):
                 logits = model(images).float()
             loss = functional.cross_entropy(logits + shift[chosen], targets[chosen])
             watch.lap("forward")

@@ -206,6 +206,7 @@ def test_two_processes_and_one_give_the_same_evaluation_of_the_same_weights(trai
                 script,
                 tmp_path / f"{processes}.json",
                 *squares.TINY,
+                *("--precision", "float32"),
             ],
             env=squares.environment(base),
             check=True,
