@@ -7,6 +7,7 @@ came without them.
 import argparse
 import dataclasses
 import logging
+import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from containers.train.hyperparameters import Hyperparameters
 from containers.train.network import Counter
 
 CALIBRATION_PHOTOGRAPHS = 256
+CALIBRATED_AT_ONCE = 16  # of these, so that not all of what a network computes of them is in memory at once
 OPSET = 18
 QUANTIZED = "Conv Gemm MatMul Add Mul Clip Relu Concat MaxPool AveragePool"
 STEM = 6  # first convolutions that stay float
@@ -93,7 +95,10 @@ def quantize(source: Path, target: Path, training: Photographs) -> None:
         nodes_to_exclude=_ends(onnx.load(prepared).graph),
         # One outlier in a thousand photographs must not stretch the range of all the others.
         calibrate_method=quantization.CalibrationMethod.Percentile,
-        extra_options={"CalibPercentile": 99.999},
+        extra_options={
+            "CalibPercentile": 99.999,
+            "CalibStridedMinMax": math.gcd(len(chosen), CALIBRATED_AT_ONCE),  # which must divide their number
+        },
     )
     prepared.unlink()
 
@@ -118,7 +123,14 @@ def _ends(graph: onnx.GraphProto) -> list[str]:
 
 class _Calibration(quantization.CalibrationDataReader):
     def __init__(self, photographs: list[np.ndarray]):
-        self._batches = iter([{"photographs": p[None]} for p in photographs])
+        self._photographs = photographs
+        self.set_range(0, len(photographs))
+
+    def __len__(self) -> int:
+        return len(self._photographs)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._batches = iter([{"photographs": p[None]} for p in self._photographs[start_index:end_index]])
 
     def get_next(self) -> dict | None:
         return next(self._batches, None)

@@ -25,6 +25,14 @@ def test_the_folder_is_fit_to_ship_and_says_how_good_it_is():
     assert "CC BY-NC-SA 3.0" in (SHIPPED / "LICENSE.md").read_text()
 
 
+def test_it_is_as_good_as_was_asked_for():
+    card = cards.read(SHIPPED)
+    of_float, of_served = (card.exports[file]["accuracy"] for file in (cards.FLOAT_GRAPH, cards.SERVED_GRAPH))
+    assert abs(of_float - of_served) <= 0.005
+    assert card.metrics["validation"]["accuracy"]["value"] >= 0.44
+    assert card.metrics["test"]["ece"]["low"] <= 0.05
+
+
 def test_what_is_not_fit_to_ship_is_refused(tmp_path):
     for name in release.FILES:
         (tmp_path / name).write_text("x")
