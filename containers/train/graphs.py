@@ -104,10 +104,10 @@ def quantize(source: Path, target: Path, training: Photographs) -> None:
 
 
 def _ends(graph: onnx.GraphProto) -> list[str]:
-    """Names of the nodes that cost most when they are quantised, and gain nothing.
+    """Names of the nodes that cost most when they are quantised, and gain little.
 
-    Of what int8 changes in the counts of efficientnet-lite0, nearly all comes from its first convolutions,
-    which see few channels of a wide range; the classifier is a thousandth of the work.
+    With the first convolutions of efficientnet-lite0 in float, probabilities move half as far from the float
+    graph's as with two of them, and log loss not at all; the classifier is a thousandth of the work.
     """
     names, convolutions = [], 0
     for node in graph.node:
