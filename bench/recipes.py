@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from bench import machine
 from containers.common import manifest, metrics
-from containers.train import data, depthwise, export, network, scoring
+from containers.train import data, depthwise, network, scoring
 from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
 from containers.train.learner import Learner
@@ -61,7 +61,7 @@ def experiment(folder: Path, hp: Hyperparameters, options: Options) -> dict:
     peers = World(0, 1, torch.device("cpu"))
     records = {row.name: row for row in manifest.read(folder / manifest.FILE)}
     training, validation = (
-        data.Photographs(folder / "dataset" / side, hp.image_size, hp.cache_megabytes)
+        data.Photographs(folder / "dataset" / side, hp.input_size, hp.cache_megabytes)
         for side in ("train", "validation")
     )
     used = [
@@ -113,7 +113,7 @@ def experiment(folder: Path, hp: Hyperparameters, options: Options) -> dict:
         logits, labels = scoring.predict(
             learner.averaged.module, validation, replace(hp, mirror=mirror), peers
         )
-        probabilities = torch.softmax(logits / export.fit_temperature(logits, labels), 1).numpy()
+        probabilities = torch.softmax(logits / scoring.fit_temperature(logits, labels), 1).numpy()
         found = metrics.score(probabilities, np.asarray(network.CLASSES)[labels], network.CLASSES, names)
         for name in ("accuracy", "log_loss", "rmse"):
             scores |= {f"{kind}{name}{end}": found[name][key] for end, key in ENDS}

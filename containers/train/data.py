@@ -1,5 +1,6 @@
 """Photographs of a channel as batches of uint8, sharded over the ranks, and their augmentation."""
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,14 +21,15 @@ class Photographs(Dataset):
     once, not once an epoch, and needs no worker processes.
     """
 
-    def __init__(self, folder: Path, image_size: int, cache_megabytes: int):
-        self.rule = photograph.resize_rule((image_size, image_size))
+    def __init__(self, folder: Path, input_size: tuple[int, int], cache_megabytes: int):
+        """input_size: (height, width) in pixels."""
+        self.rule = photograph.resize_rule(input_size)
         listed = class_folders.listed(folder)
         self.paths = [path for path, _ in listed]
         self.names = [path.stem for path in self.paths]
         self.labels = torch.tensor([CLASSES.index(count) for _, count in listed])
         self.cache = None
-        if len(self) * image_size**2 * 3 <= cache_megabytes * 2**20:
+        if len(self) * math.prod(input_size) * 3 <= cache_megabytes * 2**20:
             with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter's lock
                 self.cache = torch.stack(list(pool.map(self._decode, range(len(self)))))
 

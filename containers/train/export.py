@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch.nn import functional
 
 from containers.common import card as cards
 from containers.common import manifest, metrics, photograph, verdict
 from containers.common.graph import Graph
-from containers.train import graphs
+from containers.train import graphs, scoring
 from containers.train.data import Photographs
 from containers.train.hyperparameters import Hyperparameters
 from containers.train.monitor import appearance, baseline
@@ -42,14 +41,15 @@ def write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     labels = photographs["validation"].labels
-    temperature = fit_temperature(logits, labels)
+    temperature = scoring.fit_temperature(logits, labels)
     counter = Counter(
         copy.deepcopy(counter.network).to("cpu", memory_format=torch.contiguous_format),
         temperature,
         hp.mirror,
     ).eval()
     validation, training = photographs["validation"], photographs["train"]
-    size = hp.image_size
+    size = hp.input_size
+    shape = "x".join(map(str, dict.fromkeys(size)))  # one number where height and width are the same
 
     save_file({k: v.contiguous() for k, v in counter.network.state_dict().items()}, folder / cards.WEIGHTS)
     graphs.float_graph(counter, size, folder / cards.FLOAT_GRAPH)
@@ -59,11 +59,11 @@ def write(
 
     fingerprint = manifest.fingerprint(records)
     card = cards.Card(
-        name=f"{hp.architecture}-{size}-{fingerprint[:8]}-{datetime.now(UTC):%Y%m%d%H%M%S}",
+        name=f"{hp.architecture}-{shape}-{fingerprint[:8]}-{datetime.now(UTC):%Y%m%d%H%M%S}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         classes=CLASSES,
-        input_size=[size, size],
-        resize=photograph.resize_rule((size, size)),
+        input_size=list(size),
+        resize=photograph.resize_rule(size),
         data={"fingerprint": fingerprint, "train": len(training), "validation": len(validation)},
         recipe=dataclasses.asdict(hp),
         metrics={},
@@ -111,22 +111,6 @@ def seen(photographs: Photographs, records: list[manifest.Row]) -> list[appearan
         appearance.measure(photographs[i][0].numpy(), sizes[photographs.names[i]])
         for i in baseline.chosen(len(photographs)).tolist()
     ]
-
-
-def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """One temperature that minimises the log loss (Guo et al. 2017, "On Calibration of Modern Neural
-    Networks"). float ``[n, classes]``, int ``[n]`` -> positive float."""
-    log_temperature = torch.zeros((), requires_grad=True)
-    optimizer = torch.optim.LBFGS([log_temperature], lr=0.1, max_iter=100, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = functional.cross_entropy(logits.detach() / log_temperature.exp(), labels)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return float(log_temperature.exp().detach().clamp(0.05, 20))
 
 
 def run(graph: Graph, photographs: Photographs, batch_size: int) -> np.ndarray:

@@ -47,9 +47,12 @@ def load(folder: Path) -> Counter:
     return Counter(weights, card.calibration["temperature"], recipe.mirror).eval()
 
 
-def float_graph(counter: Counter, size: int, path: Path) -> None:
-    """Export by the dynamo exporter: its graph quantises to a faster one than the tracing exporter's."""
-    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+def float_graph(counter: Counter, input_size: Sequence[int], path: Path) -> None:
+    """Export by the dynamo exporter: its graph quantises to a faster one than the tracing exporter's.
+
+    input_size: (height, width) in pixels.
+    """
+    example = torch.zeros(2, *input_size, 3, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -66,9 +69,9 @@ def float_graph(counter: Counter, size: int, path: Path) -> None:
     program.save(path)
 
 
-def torchscript(counter: Counter, size: int, path: Path) -> None:
+def torchscript(counter: Counter, input_size: Sequence[int], path: Path) -> None:
     """A trace, which Elastic Inference and other accelerators take."""
-    torch.jit.trace(counter, torch.zeros(2, size, size, 3, dtype=torch.uint8)).save(path)
+    torch.jit.trace(counter, torch.zeros(2, *input_size, 3, dtype=torch.uint8)).save(path)
 
 
 def quantize(source: Path, target: Path, training: Photographs) -> None:
@@ -144,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--to", type=Path, required=True, help="folder for the graphs")
     flags = parser.parse_args(arguments)
     try:
-        counter, size = load(flags.model), cards.read(flags.model).input_size[0]
+        counter, size = load(flags.model), cards.read(flags.model).input_size
         flags.to.mkdir(parents=True, exist_ok=True)
         for write, name in ((float_graph, cards.FLOAT_GRAPH), (torchscript, cards.TORCHSCRIPT)):
             write(counter, size, flags.to / name)

@@ -15,6 +15,7 @@ class Hyperparameters:
     pretrained: bool = False  # start from ImageNet weights
     frozen_stages: int = 0  # first stages of the network, by timm's feature_info, that stay as they start
     image_size: int = 128  # pixels, height and width
+    image_width: int = 0  # pixels, where it is another than the height; 0: it is not
     epochs: int = 16
     teachers: int = 0  # networks trained before, each in another order, that the one that is kept learns from
     teacher_epochs: int = 0  # of each of them; 0: as many as epochs
@@ -43,9 +44,15 @@ class Hyperparameters:
     report_pictures: bool = True  # photographs in report.html, which otherwise names them
     profile_steps: int = 0  # training steps, after a warm-up, that torch.profiler records
 
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of what the network sees, in pixels."""
+        return self.image_size, self.image_width or self.image_size
+
     def __post_init__(self):
         problems = [
             ("image_size", self.image_size >= 32, "at least 32"),
+            ("image_width", self.image_width == 0 or self.image_width >= 32, "0, or at least 32"),
             ("frozen_stages", self.frozen_stages >= 0, "at least 0"),
             ("epochs", self.epochs >= 1, "at least 1"),
             ("teachers", self.teachers >= 0, "at least 0"),

@@ -11,7 +11,7 @@ from containers.train.network import Counter
 
 class Learner:
     """Optimizer, schedule and moving average of ``counter``'s network; ``best`` is its average when it was
-    best on validation."""
+    best on validation by calibrated loss."""
 
     def __init__(self, counter: Counter, hp: Hyperparameters, steps: int, epochs: int):
         """It learns for ``epochs`` of ``steps`` each."""

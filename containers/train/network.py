@@ -25,7 +25,7 @@ def create(hp: Hyperparameters) -> nn.Module:
         raise SettingsError(f"architecture {hp.architecture!r} is unknown to timm {timm.__version__}")
     options = {"num_classes": len(CLASSES), "drop_rate": hp.drop_rate}
     if timm.get_pretrained_cfg(hp.architecture).fixed_input_size:  # transformers that must know it
-        options["img_size"] = hp.image_size
+        options["img_size"] = hp.input_size
     carried = hp.pretrained and packaged.has(hp.architecture)
     try:
         network = timm.create_model(hp.architecture, pretrained=hp.pretrained and not carried, **options)

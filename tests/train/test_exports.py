@@ -34,7 +34,7 @@ def test_every_graph_gives_the_trained_networks_probabilities(trained):
     weights = network.create(hp)
     weights.load_state_dict(load_file(base / "model" / cards.WEIGHTS))
     counter = network.Counter(weights, card.calibration["temperature"]).eval()
-    photographs = data.Photographs(base / "input/data/validation", hp.image_size, hp.cache_megabytes)
+    photographs = data.Photographs(base / "input/data/validation", hp.input_size, hp.cache_megabytes)
     batch, _ = photographs.__getitems__(list(range(len(photographs))))
     with torch.no_grad():
         expected = counter(batch).numpy()
@@ -57,13 +57,15 @@ def test_the_served_graph_is_int8_and_takes_any_batch(trained):
 
 
 @pytest.mark.parametrize("architecture", ["vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_050"])
-def test_networks_of_other_kinds_train_and_export(tmp_path, architecture):
+def test_networks_of_other_kinds_train_and_export_wider_than_high(tmp_path, architecture):
     squares.train(
-        squares.base(tmp_path), "--epochs", "1", "--architecture", architecture, "--image_size", "64"
-    )
+        squares.base(tmp_path), "--epochs", "1", "--architecture", architecture,
+        "--image_size", "64", "--image_width", "96",
+    )  # fmt: skip
     card = cards.read(tmp_path / "model")
+    assert card.input_size == [64, 96] and f"{architecture}-64x96-" in card.name
     assert card.exports[cards.FLOAT_GRAPH]["largest_difference"] < FLOAT_DIFFERENCE
-    assert Graph(tmp_path / "model")(np.zeros((2, 64, 64, 3), np.uint8)).shape == (2, 5)
+    assert Graph(tmp_path / "model")(np.zeros((2, 64, 96, 3), np.uint8)).shape == (2, 5)
 
 
 @pytest.mark.photographs

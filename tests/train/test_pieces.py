@@ -60,7 +60,7 @@ def test_one_process_and_two_train_on_the_same_batches():
 
 def test_photographs_are_the_same_from_memory_and_from_disk(tmp_path):
     squares.write(tmp_path, {"train": 12})
-    cached, read = (data.Photographs(tmp_path / "train", 40, megabytes) for megabytes in (64, 0))
+    cached, read = (data.Photographs(tmp_path / "train", (40, 48), megabytes) for megabytes in (64, 0))
     assert cached.cache is not None and read.cache is None
     for a, b in zip(cached.__getitems__([3, 0, 11]), read.__getitems__([3, 0, 11]), strict=True):
         assert torch.equal(a, b)
@@ -87,7 +87,7 @@ def test_the_source_of_a_photograph_teaches_nothing(tmp_path):
 def test_a_photograph_and_its_mirror_image_are_counted_alike(tmp_path):
     squares.write(tmp_path, {"train": 7})
     hp = Hyperparameters(mirror=True, batch_size=3)
-    photographs, alone = data.Photographs(tmp_path / "train", 32, 64), World(0, 1, torch.device("cpu"))
+    photographs, alone = data.Photographs(tmp_path / "train", (32, 32), 64), World(0, 1, torch.device("cpu"))
     weights = network.create(hp)
     once, _ = scoring.predict(weights, photographs, replace(hp, mirror=False), alone)
     both, _ = scoring.predict(weights, photographs, hp, alone)
@@ -104,7 +104,7 @@ def test_targets_are_labels_and_what_a_teacher_makes_of_them(tmp_path):
     assert loss.item() == pytest.approx(smoothed.item())
 
     squares.write(tmp_path, {"train": 5})
-    photographs, alone = data.Photographs(tmp_path / "train", 32, 64), World(0, 1, torch.device("cpu"))
+    photographs, alone = data.Photographs(tmp_path / "train", (32, 32), 64), World(0, 1, torch.device("cpu"))
     hp = Hyperparameters(architecture="resnet10t", image_size=32, batch_size=5)
     teacher, shift = network.create(hp), torch.randn(5, 5)
     seen, rounded = (
@@ -184,7 +184,7 @@ def test_a_damaged_photograph_is_named(tmp_path):
     squares.write(tmp_path, {"train": 12})
     (tmp_path / "train" / "1" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
     with pytest.raises(DataError, match=r"broken\.jpg"):
-        data.Photographs(tmp_path / "train", 32, 64)
+        data.Photographs(tmp_path / "train", (32, 32), 64)
 
 
 def test_augmentation_is_drawn_for_each_photograph_and_repeatable():
