@@ -3,8 +3,8 @@
 A recorded count may be wrong, or an item hidden. Networks that were trained before (``teachers``) have seen
 all the other photographs, and their probabilities say how likely each count is; a network that learns from
 those beside the labels overfits later and counts better (Furlanello et al. 2018, "Born-Again Neural
-Networks"). Teachers are taken as they are after their last epoch, not as they were when they counted
-validation best: what they say of training photographs is asked for. What distillation is worth on real bins
+Networks"). Teachers are taken as they are after their last epoch, not as they were when they were best
+on validation: what they say of training photographs is asked for. What distillation is worth on real bins
 is in ``bench/recipes.csv``.
 """
 

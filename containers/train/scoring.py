@@ -1,4 +1,4 @@
-"""A network's logits, loss and accuracy on a whole split, computed by all ranks together."""
+"""A network's logits, loss, accuracy and temperature on a whole split, computed by all ranks together."""
 
 import torch
 from torch.nn import functional

@@ -96,6 +96,19 @@ def test_a_photograph_and_its_mirror_image_are_counted_alike(tmp_path):
     assert torch.allclose(both, (once + turned) / 2, atol=1e-5) and not torch.allclose(both, once, atol=1e-5)
 
 
+def test_how_sure_a_network_is_does_not_change_its_calibrated_loss(monkeypatch):
+    draws = torch.Generator().manual_seed(0)
+    labels = torch.randint(5, (500,), generator=draws)
+    logits = torch.randn(500, 5, generator=draws) + torch.nn.functional.one_hot(labels, 5)
+    alone, scores = World(0, 1, torch.device("cpu")), []
+    for sharpness in (1, 3):
+        monkeypatch.setattr(scoring, "predict", lambda *_, by=sharpness: (by * logits, labels))
+        scores.append(scoring.evaluate(None, None, Hyperparameters(), alone))
+    calm, sharp = scores
+    assert sharp["accuracy"] == calm["accuracy"] and sharp["loss"] > calm["loss"] + 0.1
+    assert sharp["calibrated_loss"] == pytest.approx(calm["calibrated_loss"], abs=1e-3)
+
+
 def test_targets_are_labels_and_what_a_teacher_makes_of_them(tmp_path):
     labels = torch.tensor([0, 4])
     logits = torch.randn(2, 5)
