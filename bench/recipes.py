@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from bench import machine
 from containers.common import manifest, metrics
-from containers.train import data, depthwise, network, scoring
+from containers.train import augmentation, data, depthwise, network, scoring
 from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
 from containers.train.learner import Learner
@@ -87,7 +87,7 @@ def experiment(folder: Path, hp: Hyperparameters, options: Options) -> dict:
         queue = [index for place in order.permutation(len(bins)) for index in bins[place]]
         for step in range(steps):
             chosen = queue[step * hp.batch_size : (step + 1) * hp.batch_size]
-            pixels = data.augment(training.__getitems__(chosen)[0], hp, draws)
+            pixels = augmentation.augment(training.__getitems__(chosen)[0], hp, draws)
             pixels = warp(pixels, options, draws)
             labels = training.labels[chosen]
             target = soft(labels, hp.label_smoothing, options.ordinal)

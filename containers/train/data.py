@@ -1,4 +1,4 @@
-"""Photographs of a channel as batches of uint8, sharded over the ranks, and their augmentation."""
+"""Photographs of a channel as batches of uint8, sharded over the ranks."""
 
 import math
 import os
@@ -131,28 +131,3 @@ def loader(photographs: Photographs, batches, hp: Hyperparameters) -> DataLoader
 
 def _already_a_batch(batch):
     return batch
-
-
-def augment(photographs: torch.Tensor, hp: Hyperparameters, generator: torch.Generator) -> torch.Tensor:
-    """Flip, shift and light, drawn for each photograph; none can take an item out of the bin's middle.
-
-    uint8 ``[n, height, width, 3]`` -> float32 of the same shape, in 0..255.
-    """
-    n, height, width, _ = photographs.shape
-    device = photographs.device
-
-    def uniform(*shape: int) -> torch.Tensor:
-        return (torch.rand(shape, generator=generator) * 2 - 1).to(device)
-
-    rows = torch.arange(height, device=device) + (uniform(n, 1) * hp.shift * height).round().long()
-    columns = torch.arange(width, device=device) + (uniform(n, 1) * hp.shift * width).round().long()
-    if hp.flip:
-        columns = torch.where(uniform(n, 1) > 0, width - 1 - columns, columns)
-    # The border is repeated where a shift uncovers it.
-    rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
-    pixels = photographs[
-        torch.arange(n, device=device)[:, None, None], rows[:, :, None], columns[:, None, :]
-    ].float()
-    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
-    contrast, brightness = 1 + uniform(2, n, 1, 1, 1) * hp.brightness
-    return ((pixels - mean) * contrast + mean * brightness).clamp(0, 255)

@@ -19,7 +19,7 @@ class Hyperparameters:
     epochs: int = 16
     teachers: int = 0  # networks trained before, each in another order, that the one that is kept learns from
     teacher_epochs: int = 0  # of each of them; 0: as many as epochs
-    distillation: float = 0.9  # share of the targets that teachers give
+    distillation: float = 0.9  # share of the loss that is about what teachers say, not about labels
     batch_size: int = 64  # over all processes together
     learning_rate: float = 2e-3  # AdamW's peak, after warm-up
     head_learning_rate: float = 1.0  # of the classifier, as a multiple of that
@@ -32,6 +32,9 @@ class Hyperparameters:
     ema_decay: float = 0.995  # of the averaged weights, which are the ones evaluated and kept
     flip: bool = True  # mirror left and right
     shift: float = 0.06  # largest shift, as a share of the image's side
+    scale: float = 0.0  # largest change of height, and of width, as a share
+    rotation: float = 0.0  # largest turn, in degrees
+    colour: float = 0.0  # largest change of red, of green and of blue, as a share
     brightness: float = 0.2  # largest change of brightness and of contrast, as a share
     precision: str = "bf16"  # bf16 (autocast) or float32
     channels_last: bool = True
@@ -62,6 +65,9 @@ class Hyperparameters:
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("head_learning_rate", self.head_learning_rate > 0, "above 0"),
             ("decay", self.decay >= 1, "at least 1"),
+            ("scale", 0 <= self.scale < 1, "from 0 to below 1"),
+            ("rotation", 0 <= self.rotation <= 180, "from 0 to 180"),
+            ("colour", 0 <= self.colour <= 1, "from 0 to 1"),
             ("precision", self.precision in ("bf16", "float32"), "bf16 or float32"),
             ("ema_decay", 0 <= self.ema_decay < 1, "from 0 to below 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),

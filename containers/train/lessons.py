@@ -1,21 +1,10 @@
-"""What each photograph's count is said to be in training: its label, softened, and what teachers make of it.
+"""Which network learns when, in a training whose last network learns from others, and what labels say."""
 
-A recorded count may be wrong, or an item hidden. Networks that were trained before (``teachers``) have seen
-all the other photographs, and their probabilities say how likely each count is; a network that learns from
-those beside the labels overfits later and counts better (Furlanello et al. 2018, "Born-Again Neural
-Networks"). Teachers are taken as they are after their last epoch, not as they were when they were best
-on validation: what they say of training photographs is asked for. What distillation is worth on real bins
-is in ``bench/recipes.csv``.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.nn import functional
 
-from containers.train import data, scoring
-from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
 
 
@@ -54,25 +43,3 @@ def labelled(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tens
     """int64 ``[n]`` -> float ``[n, classes]``: the label, less ``smoothing``, which all classes share
     (Szegedy et al. 2016, "Rethinking the Inception Architecture")."""
     return functional.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-
-
-def opinions(
-    teacher: nn.Module,
-    photographs: data.Photographs,
-    shift: torch.Tensor,
-    hp: Hyperparameters,
-    peers: World,
-) -> torch.Tensor:
-    """A teacher's probabilities: float ``[n, classes]`` on the device of ``shift``, alike on every rank.
-
-    Where training mirrors photographs (``hp.flip``), each is shown with its mirror image. shift: the log
-    prior of each photograph's source, as in the loss. Computed in ``hp.precision``, as what learns from them.
-    """
-    with scoring.autocast(hp, peers):
-        logits, _ = scoring.predict(teacher, photographs, replace(hp, mirror=hp.flip), peers)
-    return (logits.to(shift.device) + shift).softmax(1)
-
-
-def taught(targets: torch.Tensor, total: torch.Tensor, teachers: int, share: float) -> torch.Tensor:
-    """``targets`` with a ``share`` of them replaced by the mean of so many teachers' opinions."""
-    return (1 - share) * targets + share * total / teachers

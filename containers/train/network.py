@@ -55,13 +55,7 @@ def freeze(network: nn.Module, stages: int) -> Callable[[], None]:
     """
     if not stages:
         return lambda: None
-    ends = [stage["module"] for stage in network.feature_info]
-    if stages > len(ends):
-        raise SettingsError(f"frozen_stages={stages}: this network has {len(ends)} stages")
-    # In timm modules are defined in the order in which a photograph passes them.
-    modules = list(network.named_modules())
-    last = max(i for i, (name, _) in enumerate(modules) if f"{name}.".startswith(f"{ends[stages - 1]}."))
-    frozen = [module for _, module in modules[: last + 1] if module._parameters or module._buffers]
+    frozen = [module for _, module in first_stages(network, stages) if module._parameters or module._buffers]
     for module in frozen:
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(False)
@@ -71,6 +65,23 @@ def freeze(network: nn.Module, stages: int) -> Callable[[], None]:
             module.eval()
 
     return hold
+
+
+def first_stages(network: nn.Module, stages: int) -> list[tuple[str, nn.Module]]:
+    """Modules by name, in the order in which timm defines them and a photograph passes them, up to the end
+    of that stage. Raises SettingsError where the network has not so many stages."""
+    last = last_of(network, stages)
+    modules = list(network.named_modules())
+    end = max(i for i, (name, _) in enumerate(modules) if f"{name}.".startswith(f"{last}."))
+    return modules[: end + 1]
+
+
+def last_of(network: nn.Module, stages: int) -> str:
+    """The name of the module whose output is that of the first so many stages (at least one)."""
+    ends = [stage["module"] for stage in network.feature_info]
+    if stages > len(ends):
+        raise SettingsError(f"frozen_stages={stages}: this network has {len(ends)} stages")
+    return ends[stages - 1]
 
 
 class Counter(nn.Module):

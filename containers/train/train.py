@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from containers.common import job, manifest, metrics, paths, recipe
 from containers.common.errors import BinTallyError
 from containers.train import (
+    augmentation,
     checkpoint,
     data,
     depthwise,
@@ -34,6 +35,7 @@ from containers.train import (
 )
 from containers.train.distributed import World, world
 from containers.train.hyperparameters import Hyperparameters
+from containers.train.teachers import Teachers
 
 
 class Stopped(BinTallyError):
@@ -71,11 +73,12 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
 
     epochs = lessons.epochs(hp)  # progress counts in them
     unbeaten = {"best_loss": math.inf, "best_epoch": 0}
-    progress, kept_epochs, opinions = {"epoch": 0, "step": 0, **unbeaten}, [], torch.zeros_like(shift)
+    progress, kept_epochs = {"epoch": 0, "step": 0, **unbeaten}, []
+    teachers = Teachers(counter.network, hp)
     state = checkpoint.load(paths.checkpoints(), dataclasses.asdict(hp))
     if state:
         progress, kept_epochs = state["progress"], state["kept_epochs"]
-        opinions = state["opinions"].to(peers.device)
+        teachers.load_state_dict(state["teachers"])
     course = lessons.course(hp, progress["epoch"])
     this = learner.Learner(counter, hp, steps, course.epochs)
     if state:
@@ -96,7 +99,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
                     "recipe": dataclasses.asdict(hp),
                     "progress": progress,
                     "kept_epochs": kept_epochs,
-                    "opinions": opinions,
+                    "teachers": teachers.state_dict(),
                     "this": this.state_dict(),
                     "watch": watch.state(),
                 },
@@ -110,9 +113,6 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     )
     while progress["epoch"] < epochs:
         epoch, began, losses = progress["epoch"], time.perf_counter(), 0.0
-        targets = labelled
-        if course.student:
-            targets = lessons.taught(labelled, opinions, hp.teachers, hp.distillation)
         batches.start(epoch, progress["step"])
         model.train()
         hold_frozen()
@@ -122,11 +122,15 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             draws = torch.Generator().manual_seed(
                 ((hp.seed * 1009 + epoch) * 100_003 + progress["step"]) * 64 + peers.rank
             )
-            images = data.augment(images.to(peers.device, non_blocking=True), hp, draws)
+            images = augmentation.augment(images.to(peers.device, non_blocking=True), hp, draws)
             watch.lap("data")
             with scoring.autocast(hp, peers), depthwise.fast(peers.device, hp.precision):
-                logits = model(images).float()
-            loss = functional.cross_entropy(logits + shift[chosen], targets[chosen])
+                with teachers.attending():
+                    logits = model(images).float()
+                loss = functional.cross_entropy(logits + shift[chosen], labelled[chosen])
+                if course.student:  # of the bin, wherever the photograph is from
+                    taught = functional.cross_entropy(logits, teachers.opinion())
+                    loss = torch.lerp(loss, taught, hp.distillation)
             watch.lap("forward")
             if peers.any(not torch.isfinite(loss)):
                 watch.diverged(epoch + 1, progress["step"])
@@ -171,7 +175,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             kept_epochs.append(progress["best_epoch"])
         elif progress["epoch"] == course.end:  # a teacher is done
             kept_epochs.append(progress["epoch"])
-            opinions += lessons.opinions(this.averaged.module, photographs["train"], shift, hp, peers)
+            teachers.add(this.averaged.module)
             progress |= unbeaten
             counter.network.load_state_dict(start)
             course = lessons.course(hp, progress["epoch"])

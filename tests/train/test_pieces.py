@@ -11,11 +11,21 @@ import torch
 from containers.common import recipe
 from containers.common.errors import DataError, SettingsError
 from containers.common.manifest import EXTRA, Row
-from containers.train import checkpoint, data, depthwise, hyperparameters, lessons, network, scoring
+from containers.train import (
+    augmentation,
+    checkpoint,
+    data,
+    depthwise,
+    hyperparameters,
+    lessons,
+    network,
+    scoring,
+)
 from containers.train import train as trainer
 from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
 from containers.train.learner import warmup_cosine
+from containers.train.teachers import Teachers
 from tests import squares
 
 
@@ -109,29 +119,56 @@ def test_how_sure_a_network_is_does_not_change_its_calibrated_loss(monkeypatch):
     assert sharp["calibrated_loss"] == pytest.approx(calm["calibrated_loss"], abs=1e-3)
 
 
-def test_targets_are_labels_and_what_a_teacher_makes_of_them(tmp_path):
-    labels = torch.tensor([0, 4])
-    logits = torch.randn(2, 5)
+def test_targets_are_labels_softened():
+    labels, logits = torch.tensor([0, 4]), torch.randn(2, 5)
     smoothed = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
     loss = torch.nn.functional.cross_entropy(logits, lessons.labelled(labels, 5, 0.1))
     assert loss.item() == pytest.approx(smoothed.item())
 
-    squares.write(tmp_path, {"train": 5})
-    photographs, alone = data.Photographs(tmp_path / "train", (32, 32), 64), World(0, 1, torch.device("cpu"))
-    hp = Hyperparameters(architecture="resnet10t", image_size=32, batch_size=5)
-    teacher, shift = network.create(hp), torch.randn(5, 5)
-    seen, rounded = (
-        lessons.opinions(teacher, photographs, shift, replace(hp, precision=precision), alone)
-        for precision in ("float32", "bf16")
-    )
-    logits, _ = scoring.predict(teacher, photographs, replace(hp, mirror=True), alone)
-    assert torch.allclose(seen, (logits + shift).softmax(1))
-    assert torch.allclose(seen, rounded, atol=0.01) and not torch.equal(seen, rounded)
 
-    targets = lessons.labelled(photographs.labels, 5, 0.1)
-    found = lessons.taught(targets, seen + targets, teachers=2, share=0.5)
-    assert torch.allclose(found, 0.75 * targets + 0.25 * seen)
-    assert torch.allclose(found.sum(1), torch.ones(5))
+@pytest.mark.parametrize(
+    ("architecture", "stages", "skips"),
+    [
+        ("tf_efficientnet_lite0", 3, True),
+        ("resnet10t", 1, True),
+        ("convnext_atto", 2, True),
+        ("tf_efficientnet_lite0", 0, False),
+        ("vit_tiny_patch16_224", 2, False),  # adds positions between its modules: teachers begin anew
+    ],
+)
+def test_teachers_go_on_from_the_students_frozen_stages(architecture, stages, skips):
+    hp = Hyperparameters(architecture=architecture, frozen_stages=stages, image_size=64)
+    counter = network.Counter(network.create(hp))
+    hold = network.freeze(counter.network, stages)
+    teachers, whole = Teachers(counter.network, hp), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        learnt = network.create(hp)
+        for parameter in learnt.parameters():
+            torch.nn.init.normal_(parameter, std=0.05)
+        own = dict(learnt.named_parameters())
+        for name, parameter in counter.network.named_parameters():
+            if not parameter.requires_grad:
+                own[name].data.copy_(parameter)
+        whole.append(network.Counter(learnt).eval())
+        teachers.add(learnt)
+    photographs = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
+    counter.train()
+    hold()
+    with teachers.attending():
+        counter.logits(photographs)
+    with torch.no_grad():
+        expected = torch.stack([teacher(photographs) for teacher in whole]).mean(0)
+    assert torch.allclose(teachers.opinion(), expected, atol=1e-4)
+    assert not torch.allclose(*(teacher(photographs) for teacher in whole), atol=1e-2)
+    fewer = sum(len(state) for state in teachers.state_dict()) < 2 * len(counter.network.state_dict())
+    assert fewer == skips
+
+    again = Teachers(counter.network, hp)
+    again.load_state_dict(teachers.state_dict())
+    with again.attending():
+        counter.logits(photographs)
+    assert torch.allclose(again.opinion(), expected, atol=1e-4)
 
 
 def test_the_course_of_each_network():
@@ -203,16 +240,56 @@ def test_a_damaged_photograph_is_named(tmp_path):
 def test_augmentation_is_drawn_for_each_photograph_and_repeatable():
     photographs = torch.randint(0, 256, (1, 32, 32, 3), dtype=torch.uint8).expand(16, -1, -1, -1)
     hp = Hyperparameters(flip=True, shift=0.1, brightness=0.3)
-    once, again = (data.augment(photographs, hp, torch.Generator().manual_seed(5)) for _ in range(2))
+    once, again = (augmentation.augment(photographs, hp, torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(once, again) and once.shape == photographs.shape
     assert once.min() >= 0 and once.max() <= 255
     assert len({tuple(p.flatten()[:64].tolist()) for p in once}) == 16
 
 
+def test_a_photograph_is_placed_as_drawn():
+    one = torch.full((1, 40, 60, 3), 50, dtype=torch.uint8)
+    one[:, 10:14, 15:20] = 250
+    still = Hyperparameters(flip=False, shift=0, brightness=0, scale=1e-9)
+    assert torch.allclose(augmentation.augment(one, still, torch.Generator()), one.float(), atol=0.1)
+
+    def bright(hp: Hyperparameters) -> tuple[float, float, float]:
+        """Where its middle is, and its share of the photograph, over many draws' extremes."""
+        many = augmentation.augment(one.expand(400, -1, -1, -1), hp, torch.Generator().manual_seed(3))
+        light = (many[..., 0] - 50) / 200
+        area = light.sum((1, 2))
+        rows = (light.sum(2) * torch.arange(40)).sum(1) / area
+        columns = (light.sum(1) * torch.arange(60)).sum(1) / area
+        return rows, columns, area / 20
+
+    off = {"flip": False, "shift": 0, "brightness": 0}
+    rows, columns, area = bright(Hyperparameters(**off | {"shift": 0.1}, scale=1e-9))
+    assert rows.min() == pytest.approx(11.5 - 4, abs=0.3) and rows.max() == pytest.approx(11.5 + 4, abs=0.3)
+    assert columns.max() == pytest.approx(17 + 6, abs=0.3)
+    rows, columns, area = bright(Hyperparameters(**off | {"flip": True}, scale=1e-9))
+    assert set(columns.round().tolist()) == {17, 42} and rows.std() < 0.01
+    rows, columns, area = bright(Hyperparameters(**off, scale=0.2))
+    assert area.min() == pytest.approx(1 / 1.2**2, abs=0.04) and area.max() == pytest.approx(
+        1 / 0.8**2, abs=0.1
+    )
+    rows, columns, area = bright(Hyperparameters(**off, rotation=90))
+    away = torch.hypot(rows - 19.5, columns - 29.5)  # a circle around the middle, in pixels
+    assert away[area > 0.98].std() < 0.1 and rows.max() > 30
+
+
+def test_colours_change_by_themselves():
+    grey = torch.full((100, 8, 8, 3), 100, dtype=torch.uint8)
+    hp = Hyperparameters(flip=False, shift=0, brightness=0, colour=0.1)
+    means = augmentation.augment(grey, hp, torch.Generator().manual_seed(0)).mean((1, 2))
+    assert means.min() == pytest.approx(90, abs=0.5) and means.max() == pytest.approx(110, abs=0.5)
+    assert torch.corrcoef(means.T)[0, 1].abs() < 0.3
+
+
 def test_augmentation_can_be_turned_off():
     photographs = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8)
     hp = Hyperparameters(flip=False, shift=0, brightness=0)
-    assert torch.allclose(data.augment(photographs, hp, torch.Generator()), photographs.float(), atol=1e-3)
+    assert torch.allclose(
+        augmentation.augment(photographs, hp, torch.Generator()), photographs.float(), atol=1e-3
+    )
 
 
 def test_packaged_imagenet_weights_replace_all_but_the_classifier():
