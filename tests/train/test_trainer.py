@@ -8,8 +8,13 @@ import time
 
 import psutil
 import pytest
+import torch
 
 from containers.common import card as cards
+from containers.common import job
+from containers.train import hyperparameters, scoring
+from containers.train import train as trainer
+from containers.train.distributed import World
 from tests import squares
 from tests.train.conftest import RECIPE
 
@@ -219,3 +224,19 @@ def test_two_processes_and_one_give_the_same_evaluation_of_the_same_weights(trai
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
     for a, b in zip(one["logits"], two["logits"], strict=True):
         assert b == pytest.approx(a, abs=1e-4)
+
+
+def test_the_epoch_with_the_lowest_calibrated_loss_is_kept(tmp_path, monkeypatch):
+    base = squares.base(tmp_path, train=40, validation=20)
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(base))
+    scores = iter([(0.9, 1.4), (0.1, 1.2), (0.5, 1.3)])  # accuracy, calibrated loss
+
+    def evaluate(*given):
+        accuracy, loss = next(scores)
+        return scored(*given) | {"accuracy": accuracy, "calibrated_loss": loss}
+
+    scored = scoring.evaluate
+    monkeypatch.setattr(scoring, "evaluate", evaluate)
+    hp = hyperparameters.parse([*squares.TINY, "--epochs", "3"])
+    trainer.train(hp, World(0, 1, torch.device("cpu")), job.Stop())
+    assert cards.read(base / "model").metrics["kept_epochs"] == [2]
