@@ -4,7 +4,9 @@
 
 The folder is what ``make data ARGS=--use-extra`` leaves, with metadata/ beside the photographs in SOURCE.
 Options are the trainer's hyperparameters and those of ``Options``: what was tried and is not in the trainer,
-since it did not help. One process on one thread, so that several can run side by side.
+since it did not help. One process on one thread, so that several can run side by side. Rows of the trainer
+itself, of means of networks and of a GPU were added by hand, as their column ``what`` says; ``affine`` is now
+``scale`` and ``rotation``.
 """
 
 import csv
@@ -49,8 +51,6 @@ class Options:
     metadata: float = 0.0  # weight of the loss of a head that tells volume, weight and kinds of items
     mixup: float = 0.0  # Zhang et al. 2018: alpha of Beta(alpha, alpha)
     cutmix: float = 0.0  # Yun et al. 2019, by vertical strips
-    affine: float = 0.0  # largest change of scale, with 5 degrees of rotation
-    colour: float = 0.0  # largest change of saturation and tint
     ordinal: float = 0.0  # width in counts of soft labels around the true one
 
 
@@ -88,7 +88,6 @@ def experiment(folder: Path, hp: Hyperparameters, options: Options) -> dict:
         for step in range(steps):
             chosen = queue[step * hp.batch_size : (step + 1) * hp.batch_size]
             pixels = augmentation.augment(training.__getitems__(chosen)[0], hp, draws)
-            pixels = warp(pixels, options, draws)
             labels = training.labels[chosen]
             target = soft(labels, hp.label_smoothing, options.ordinal)
             moved = shift[chosen] if options.source_shift else torch.zeros(len(chosen), len(network.CLASSES))
@@ -181,29 +180,6 @@ def soft(labels: torch.Tensor, smoothing: float, width: float) -> torch.Tensor:
         return (-(distance.float() ** 2) / (2 * width**2)).softmax(1)
     classes = len(network.CLASSES)
     return functional.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-
-
-def warp(pixels: torch.Tensor, options: Options, draws: torch.Generator) -> torch.Tensor:
-    """Scale, rotation and colour; float ``[n, height, width, 3]`` in 0..255."""
-
-    def uniform(*shape: int) -> torch.Tensor:
-        return torch.rand(shape, generator=draws) * 2 - 1
-
-    n = len(pixels)
-    if options.affine:
-        angle, scale = uniform(n) * math.radians(5), 1 + uniform(2, n) * options.affine
-        zero = torch.zeros(n)
-        top = torch.stack([angle.cos() * scale[0], -angle.sin() * scale[1], zero], 1)
-        below = torch.stack([angle.sin() * scale[0], angle.cos() * scale[1], zero], 1)
-        images = pixels.permute(0, 3, 1, 2)
-        grid = functional.affine_grid(torch.stack([top, below], 1), list(images.shape), align_corners=False)
-        images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-        pixels = images.permute(0, 2, 3, 1)
-    if options.colour:
-        grey = pixels.mean(3, keepdim=True)
-        pixels = grey + (pixels - grey) * (1 + uniform(n, 1, 1, 1) * 2 * options.colour)
-        pixels = pixels * (1 + uniform(n, 1, 1, 3) * options.colour / 2)
-    return pixels.clamp(0, 255)
 
 
 def mixed(pixels: torch.Tensor, rest: tuple, options: Options, order: np.random.Generator) -> tuple:

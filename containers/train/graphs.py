@@ -5,6 +5,7 @@ came without them.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import math
@@ -86,23 +87,25 @@ def quantize(source: Path, target: Path, training: Photographs) -> None:
     chosen = (
         np.linspace(0, len(training) - 1, min(CALIBRATION_PHOTOGRAPHS, len(training))).round().astype(int)
     )
-    quantization.quantize_static(
-        str(prepared),
-        str(target),
-        _Calibration([training[int(i)][0].numpy() for i in chosen]),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
-        op_types_to_quantize=QUANTIZED.split(),
-        nodes_to_exclude=_ends(onnx.load(prepared).graph),
-        # One outlier in a thousand photographs must not stretch the range of all the others.
-        calibrate_method=quantization.CalibrationMethod.Percentile,
-        extra_options={
-            "CalibPercentile": 99.999,
-            "CalibStridedMinMax": math.gcd(len(chosen), CALIBRATED_AT_ONCE),  # which must divide their number
-        },
-    )
+    with contextlib.redirect_stdout(None):  # it prints a line for every few photographs
+        quantization.quantize_static(
+            str(prepared),
+            str(target),
+            _Calibration([training[int(i)][0].numpy() for i in chosen]),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            op_types_to_quantize=QUANTIZED.split(),
+            nodes_to_exclude=_ends(onnx.load(prepared).graph),
+            # One outlier in a thousand photographs must not stretch the range of all the others.
+            calibrate_method=quantization.CalibrationMethod.Percentile,
+            extra_options={
+                "CalibPercentile": 99.999,
+                # Which must divide their number.
+                "CalibStridedMinMax": math.gcd(len(chosen), CALIBRATED_AT_ONCE),
+            },
+        )
     prepared.unlink()
 
 
