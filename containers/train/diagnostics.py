@@ -152,14 +152,15 @@ class Watch:
     def document(self) -> dict:
         """Rules and what they saw, seconds by phase, epochs, samples, and the profiled operators."""
         seconds = [epoch.seconds for epoch in self._seen.epochs]
+        device, processes = self._trained_on
         return _plain(
             {
                 "rules": [
                     {"name": rule.name, "watches": rule.watches, "fired": self._fired.get(rule.name)}
                     for rule in RULES
                 ],
-                "device": self._peers.device.type,
-                "processes": self._peers.size,
+                "device": device,
+                "processes": processes,
                 "steps": self._steps,
                 "seconds": {phase: sum(s[phase] for s in seconds) for phase in (seconds or [{}])[0]},
                 "epochs": [dataclasses.asdict(epoch) for epoch in self._seen.epochs],
@@ -171,6 +172,14 @@ class Watch:
     def _profiled(self) -> list[dict]:
         """This job's operators, or those of the job that it resumes."""
         return (self._profiler and self._profiler.operators) or self._operators
+
+    @property
+    def _trained_on(self) -> tuple[str, int]:
+        """Kind of device, and processes, of the last epoch; this job's may only export what was trained."""
+        if not self._seen.epochs:
+            return self._peers.device.type, self._peers.size
+        last = self._seen.epochs[-1]
+        return "cpu" if last.gpu_megabytes is None else "cuda", len(last.rank_seconds)
 
     @property
     def _on_gpu(self) -> bool:

@@ -2,12 +2,15 @@
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from torch import nn
 
+from containers.train.diagnostics import Watch
+from containers.train.distributed import World
+from containers.train.hyperparameters import Hyperparameters
 from containers.train.measurements import Epoch, Gradients, Measurements, Processor, Sample, Stopwatch
 from containers.train.rules import RULES
 
@@ -187,3 +190,11 @@ def test_processor_use_is_a_share_of_the_threads():
     while time.process_time() < began + 0.1:
         pass
     assert 0 < processor.take() <= 1
+
+
+def test_a_training_is_reported_from_where_it_ran_and_not_from_where_it_was_exported():
+    trained = {"epochs": [asdict(replace(HEALTHY, gpu_megabytes=180.0))], "samples": [], "since": (0, 0)}
+    state = trained | {"fired": {}, "operators": []}
+    here = World(0, 1, torch.device("cpu"))
+    document = Watch(nn.Linear(2, 2), Hyperparameters(), here, 10, state).document()
+    assert (document["device"], document["processes"]) == ("cuda", 2)
