@@ -26,7 +26,8 @@ class Teachers:
 
     def __init__(self, student: nn.Module, hp: Hyperparameters):
         self._student = student
-        self._stages = hp.frozen_stages if _can_be_divided(student, hp) else 0
+        shared = hp.teachers and hp.frozen_stages and _can_be_divided(student, hp)
+        self._stages = hp.frozen_stages if shared else 0
         self._networks: list[nn.Module] = []
         self._reached = None
 

@@ -137,7 +137,7 @@ def test_targets_are_labels_softened():
     ],
 )
 def test_teachers_go_on_from_the_students_frozen_stages(architecture, stages, skips):
-    hp = Hyperparameters(architecture=architecture, frozen_stages=stages, image_size=64)
+    hp = Hyperparameters(architecture=architecture, frozen_stages=stages, image_size=64, teachers=2)
     counter = network.Counter(network.create(hp))
     hold = network.freeze(counter.network, stages)
     teachers, whole = Teachers(counter.network, hp), []
@@ -252,8 +252,8 @@ def test_a_photograph_is_placed_as_drawn():
     still = Hyperparameters(flip=False, shift=0, brightness=0, scale=1e-9)
     assert torch.allclose(augmentation.augment(one, still, torch.Generator()), one.float(), atol=0.1)
 
-    def bright(hp: Hyperparameters) -> tuple[float, float, float]:
-        """Where its middle is, and its share of the photograph, over many draws' extremes."""
+    def bright(hp: Hyperparameters) -> tuple[torch.Tensor, ...]:
+        """Row and column of its middle, in pixels, and its area as a multiple of what it was: 400 each."""
         many = augmentation.augment(one.expand(400, -1, -1, -1), hp, torch.Generator().manual_seed(3))
         light = (many[..., 0] - 50) / 200
         area = light.sum((1, 2))
