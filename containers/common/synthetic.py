@@ -1,7 +1,8 @@
 """Renders bins, with metadata and before/after twins, in the layout of the public bucket.
 
-For tests and first runs without a network: a drawing says nothing about how well real bins are
-counted, and no figure obtained with it may be read so.
+For tests and first runs without a network, and for a network to learn from before it learns from real bins
+(``containers/train/rendered.py``): a drawing says nothing about how well real bins are counted, and no
+figure obtained with it may be read so.
 """
 
 import json

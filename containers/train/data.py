@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from containers.common import class_folders, manifest, photograph
 from containers.common.errors import DataError
-from containers.train.hyperparameters import Hyperparameters
 from containers.train.network import CLASSES
 
 
@@ -85,16 +84,17 @@ def prior_shift(photographs: Photographs, records: list[manifest.Row]) -> torch.
 class TrainingBatches(Sampler):
     """This rank's batches of an epoch: shuffled by (seed, epoch), the same number for every rank.
 
-    The remainder that does not fill one batch on every rank is left out of that epoch.
+    The remainder that does not fill one batch on every rank is left out of that epoch. ``fresh``: each epoch
+    has ``length`` photographs of its own, those of the first before those of the second.
     """
 
-    def __init__(self, length: int, batch_size: int, rank: int, world: int, seed: int):
+    def __init__(self, length: int, batch_size: int, rank: int, world: int, seed: int, fresh: bool = False):
         if batch_size % world:
             raise DataError(f"batch_size {batch_size} cannot be shared by {world} processes evenly")
         if length < batch_size:
             raise DataError(f"{length} training photographs do not fill one batch of {batch_size}")
         self.length, self.batch, self.rank, self.world, self.seed = length, batch_size, rank, world, seed
-        self.epoch = self.first = 0
+        self.fresh, self.epoch, self.first = fresh, 0, 0
 
     def start(self, epoch: int, first_step: int) -> None:
         """Choose the epoch, and the step to begin it at when it was interrupted."""
@@ -107,6 +107,8 @@ class TrainingBatches(Sampler):
         order = torch.randperm(
             self.length, generator=torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         )
+        if self.fresh:
+            order += self.epoch * self.length
         for step in range(self.first, len(self)):
             yield order[step * self.batch : (step + 1) * self.batch][self.rank :: self.world].tolist()
 
@@ -117,13 +119,15 @@ def shard(length: int, rank: int, world: int, batch_size: int) -> list[list[int]
     return [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
 
 
-def loader(photographs: Photographs, batches, hp: Hyperparameters) -> DataLoader:
-    workers = hp.workers if photographs.cache is None else 0
+def loader(photographs: Photographs, batches, workers: int) -> DataLoader:
+    """workers: processes that decode, where the photographs are not in memory already."""
+    workers = workers if photographs.cache is None else 0
     return DataLoader(
         photographs,
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_already_a_batch,
+        worker_init_fn=_apart,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
@@ -131,3 +135,9 @@ def loader(photographs: Photographs, batches, hp: Hyperparameters) -> DataLoader
 
 def _already_a_batch(batch):
     return batch
+
+
+def _apart(worker: int) -> None:
+    """Leave the trainer's process group, all of which torchrun sends SIGTERM: the trainer ends its step, and
+    needs its workers for that."""
+    os.setpgid(0, 0)

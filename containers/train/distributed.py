@@ -57,10 +57,7 @@ def world() -> Iterator[World]:
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
-        # Each process computes on its share of the cores; more threads than cores only wait for each other.
-        torch.set_num_threads(
-            max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-        )
+        torch.set_num_threads(cores())  # more threads than cores only wait for each other
     if size > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=10))
     try:
@@ -68,3 +65,8 @@ def world() -> Iterator[World]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def cores() -> int:
+    """This process's share of the machine's."""
+    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))

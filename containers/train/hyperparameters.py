@@ -17,8 +17,10 @@ class Hyperparameters:
     image_size: int = 128  # pixels, height and width
     image_width: int = 0  # pixels, where it is another than the height; 0: it is not
     epochs: int = 16
+    rendered_epochs: int = 0  # before, of bins that are drawn, as many as photographs, new ones in each epoch
     teachers: int = 0  # networks trained before, each in another order, that the one that is kept learns from
-    teacher_epochs: int = 0  # of each of them; 0: as many as epochs
+    teacher_epochs: int = 0  # of each that learns from labels alone; 0: as many as epochs
+    generations: int = 1  # of teachers: each later one learns, as the last network does, from the one before
     distillation: float = 0.9  # share of the loss that is about what teachers say, not about labels
     batch_size: int = 64  # over all processes together
     learning_rate: float = 2e-3  # AdamW's peak, after warm-up
@@ -58,8 +60,11 @@ class Hyperparameters:
             ("image_width", self.image_width == 0 or self.image_width >= 32, "0, or at least 32"),
             ("frozen_stages", self.frozen_stages >= 0, "at least 0"),
             ("epochs", self.epochs >= 1, "at least 1"),
+            ("rendered_epochs", self.rendered_epochs >= 0, "at least 0"),
             ("teachers", self.teachers >= 0, "at least 0"),
             ("teacher_epochs", self.teacher_epochs >= 0, "at least 0"),
+            ("generations", self.generations >= 1, "at least 1"),
+            ("generations", self.teachers > 0 or self.generations == 1, "1 without teachers"),
             ("distillation", 0 <= self.distillation <= 1, "from 0 to 1"),
             ("batch_size", self.batch_size >= 2, "at least 2"),
             ("learning_rate", self.learning_rate > 0, "above 0"),

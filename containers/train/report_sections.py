@@ -41,7 +41,7 @@ def sections(
     """pictures: HTML of ``mistakes.pictures``, or nothing; the mistakes are named in a table then."""
     return [
         _rules(training["rules"]),
-        _curves(training["epochs"], card.metrics["kept_epochs"]),
+        _curves(card, training["epochs"]),
         _time(training),
         _operators(training["operators"]),
         _validation(predictions),
@@ -70,13 +70,21 @@ def _rules(rules: Sequence[Mapping]) -> Section:
     return Section("What the rules saw", text, tables)
 
 
-def _curves(epochs: Sequence[Mapping], kept_epochs: Sequence[int]) -> Section:
-    return Section(
-        "Learning curves",
+def _curves(card: Card, epochs: Sequence[Mapping]) -> Section:
+    text = (
         "The training loss is measured on augmented photographs while the weights change, with all that the "
         "recipe adds to it; the validation loss on photographs as they are, with the averaged weights. "
-        "Compare their courses, not their heights.",
-        pictures=[Picture(training_figures.learning_curves(epochs, kept_epochs))],
+        "Compare their courses, not their heights."
+    )
+    if rendered := card.recipe.get("rendered_epochs", 0):
+        last = epochs[rendered - 1]
+        text += (
+            f" Epochs 1 to {rendered}, of rendered bins, are not shown; in the end "
+            f"{100 * last['validation_accuracy']:.0f} % of such bins were counted exactly."
+        )
+    kept = [epoch for epoch in card.metrics["kept_epochs"] if epoch > rendered]
+    return Section(
+        "Learning curves", text, pictures=[Picture(training_figures.learning_curves(epochs[rendered:], kept))]
     )
 
 

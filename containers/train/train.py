@@ -29,6 +29,7 @@ from containers.train import (
     hyperparameters,
     learner,
     lessons,
+    material,
     network,
     report,
     scoring,
@@ -57,19 +58,11 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
         for split in ("train", "validation")
     }
     records = manifest.read(paths.channel("manifest") / manifest.FILE)
-    batches = data.TrainingBatches(len(photographs["train"]), hp.batch_size, peers.rank, peers.size, hp.seed)
-    loader = data.loader(photographs["train"], batches, hp)
-
-    labels = photographs["train"].labels.to(peers.device)
-    labelled = lessons.labelled(labels, len(network.CLASSES), hp.label_smoothing)
-    shift = data.prior_shift(photographs["train"], records).to(peers.device)
-
     counter = network.Counter(network.create(hp)).to(peers.device)
     hold_frozen = network.freeze(counter.network, hp.frozen_stages)
     if hp.channels_last:
         counter = counter.to(memory_format=torch.channels_last)
-    start = {name: tensor.clone() for name, tensor in counter.network.state_dict().items()}
-    steps = len(batches)
+    start = prepared = _copy(counter.network)
 
     epochs = lessons.epochs(hp)  # progress counts in them
     unbeaten = {"best_loss": math.inf, "best_epoch": 0}
@@ -77,9 +70,11 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     teachers = Teachers(counter.network, hp)
     state = checkpoint.load(paths.checkpoints(), dataclasses.asdict(hp))
     if state:
-        progress, kept_epochs = state["progress"], state["kept_epochs"]
+        progress, kept_epochs, prepared = state["progress"], state["kept_epochs"], state["prepared"]
         teachers.load_state_dict(state["teachers"])
     course = lessons.course(hp, progress["epoch"])
+    lesson = material.of(course, photographs, records, hp, peers)
+    steps = len(lesson.batches)
     this = learner.Learner(counter, hp, steps, course.epochs)
     if state:
         this.load_state_dict(state["this"])
@@ -99,6 +94,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
                     "recipe": dataclasses.asdict(hp),
                     "progress": progress,
                     "kept_epochs": kept_epochs,
+                    "prepared": prepared,
                     "teachers": teachers.state_dict(),
                     "this": this.state_dict(),
                     "watch": watch.state(),
@@ -113,11 +109,11 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     )
     while progress["epoch"] < epochs:
         epoch, began, losses = progress["epoch"], time.perf_counter(), 0.0
-        batches.start(epoch, progress["step"])
+        lesson.batches.start(epoch, progress["step"])
         model.train()
         hold_frozen()
         watch.lap("other")
-        for images, chosen in loader:
+        for images, chosen in lesson.loader:
             # Drawn by (seed, epoch, step, rank), so that a resumed epoch sees what it would have seen.
             draws = torch.Generator().manual_seed(
                 ((hp.seed * 1009 + epoch) * 100_003 + progress["step"]) * 64 + peers.rank
@@ -127,8 +123,8 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             with scoring.autocast(hp, peers), depthwise.fast(peers.device, hp.precision):
                 with teachers.attending():
                     logits = model(images).float()
-                loss = functional.cross_entropy(logits + shift[chosen], labelled[chosen])
-                if course.student:  # of the bin, wherever the photograph is from
+                loss = functional.cross_entropy(logits + lesson.shift[chosen], lesson.labelled[chosen])
+                if course.taught:  # of the bin, wherever the photograph is from
                     taught = functional.cross_entropy(logits, teachers.opinion())
                     loss = torch.lerp(loss, taught, hp.distillation)
             watch.lap("forward")
@@ -155,30 +151,35 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
                     "on from there"
                 )
             watch.step()
-        seen = steps - batches.first
+        seen = steps - lesson.batches.first
         speed = seen * hp.batch_size / (time.perf_counter() - began)
         peers.share(this.averaged.module)  # normalisation statistics are each rank's own until here
-        scores = scoring.evaluate(this.averaged.module, photographs["validation"], hp, peers)
+        scores = scoring.evaluate(this.averaged.module, lesson.validation, hp, peers)
         watch.epoch(epoch + 1, losses / max(seen, 1), scores, this.learning_rate, speed)
         progress |= {"epoch": epoch + 1, "step": 0}
         # Near ties alone move accuracy by a point; how sure a network is gets mended by its temperature.
         if scores["calibrated_loss"] < progress["best_loss"]:
             progress |= {"best_loss": scores["calibrated_loss"], "best_epoch": epoch + 1}
             this.keep()
+        split = "rendered" if course.rendered else "validation"
         say(
             peers,
             f"epoch={epoch + 1}/{epochs} train_loss={losses / max(seen, 1):.4f} "
-            f"validation_loss={scores['loss']:.4f} validation_accuracy={scores['accuracy']:.4f} "
+            f"{split}_loss={scores['loss']:.4f} {split}_accuracy={scores['accuracy']:.4f} "
             f"photographs_per_second={speed:.0f}",
         )
         if progress["epoch"] == epochs:
             kept_epochs.append(progress["best_epoch"])
-        elif progress["epoch"] == course.end:  # a teacher is done
+        elif progress["epoch"] == course.end:  # the next network's turn
             kept_epochs.append(progress["epoch"])
-            teachers.add(this.averaged.module)
+            if course.rendered:
+                prepared = _copy(this.averaged.module)
+            else:
+                teachers.add(this.averaged.module)
             progress |= unbeaten
-            counter.network.load_state_dict(start)
             course = lessons.course(hp, progress["epoch"])
+            counter.network.load_state_dict(prepared if course.prepared else start)
+            lesson = material.of(course, photographs, records, hp, peers)
             this = learner.Learner(counter, hp, steps, course.epochs)
             watch.restart()
         save()
@@ -207,6 +208,10 @@ class Logits(torch.nn.Module):
 
     def forward(self, photographs: torch.Tensor) -> torch.Tensor:
         return self.counter.logits(photographs)
+
+
+def _copy(weights: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in weights.state_dict().items()}
 
 
 def say(peers: World, text: str) -> None:

@@ -4,11 +4,12 @@ import json
 import math
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
 
-from containers.common import recipe
+from containers.common import recipe, synthetic
 from containers.common.errors import DataError, SettingsError
 from containers.common.manifest import EXTRA, Row
 from containers.train import (
@@ -25,6 +26,8 @@ from containers.train import train as trainer
 from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
 from containers.train.learner import warmup_cosine
+from containers.train.lessons import Course
+from containers.train.rendered import RenderedBins
 from containers.train.teachers import Teachers
 from tests import squares
 
@@ -60,6 +63,22 @@ def test_training_batches_are_disjoint_equal_and_another_order_each_epoch():
     assert [list(s) for s in samplers] != first
     samplers[0].start(epoch=0, first_step=3)
     assert list(samplers[0]) == first[0][3:]
+
+
+def test_rendered_bins_are_new_ones_in_each_epoch_and_the_same_to_every_process():
+    bins = RenderedBins(18, 0, (40, 56))
+    pixels, indices = bins.__getitems__([3, 17])
+    again = RenderedBins(20, 0, (40, 56))[17][0]
+    assert pixels.shape == (2, 40, 56, 3) and indices.tolist() == [3, 17]
+    assert torch.equal(pixels[1], again) and not torch.equal(pixels[0], pixels[1])
+    shown = [planned.metadata["EXPECTED_QUANTITY"] for planned in islice(synthetic.series(0), 18)]
+    assert [network.CLASSES[label] for label in bins.labels] == shown
+
+    batches, seen = data.TrainingBatches(6, 3, 0, 1, seed=0, fresh=True), []
+    for epoch in range(3):
+        batches.start(epoch, 0)
+        seen.append({index for batch in batches for index in batch})
+    assert seen == [set(range(6)), set(range(6, 12)), set(range(12, 18))]
 
 
 def test_one_process_and_two_train_on_the_same_batches():
@@ -171,15 +190,49 @@ def test_teachers_go_on_from_the_students_frozen_stages(architecture, stages, sk
     assert torch.allclose(again.opinion(), expected, atol=1e-4)
 
 
-def test_the_course_of_each_network():
-    def courses(epochs: int, **given) -> list[tuple]:
-        hp = Hyperparameters(epochs=epochs, **given)
-        found = [lessons.course(hp, epoch) for epoch in range(lessons.epochs(hp))]
-        return [(c.first, c.end, c.student) for c in found]
+def test_the_older_generation_is_asked_until_the_next_is_complete():
+    hp = Hyperparameters(architecture="resnet10t", image_size=32, teachers=2, generations=2)
+    counter = network.Counter(network.create(hp)).train()
+    photographs = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    teachers, said = Teachers(counter.network, hp), []
+    for sure_of in (0, 1, 2, 3):
+        learnt = network.create(hp)
+        torch.nn.init.zeros_(learnt.fc.weight)
+        learnt.fc.bias.data = 100 * torch.eye(5)[sure_of]
+        teachers.add(learnt)
+        with teachers.attending():
+            counter.logits(photographs)
+        said.append(teachers.opinion()[0])
+        again = Teachers(counter.network, hp)
+        again.load_state_dict(teachers.state_dict())
+        with again.attending():
+            counter.logits(photographs)
+        assert torch.equal(again.opinion()[0], said[-1])
+    first, second = torch.tensor([0.5, 0.5, 0, 0, 0]), torch.tensor([0, 0, 0.5, 0.5, 0])
+    assert torch.allclose(torch.stack(said[1:]), torch.stack([first, first, second]))
 
-    assert courses(2) == [(0, 2, False)] * 2
-    assert courses(1, teachers=2) == [(0, 1, False), (1, 2, False), (2, 3, True)]
-    assert courses(3, teachers=1, teacher_epochs=2) == [(0, 2, False)] * 2 + [(2, 5, True)] * 3
+
+def test_the_course_of_each_network():
+    def courses(epochs: int, **given) -> list[Course]:
+        hp = Hyperparameters(epochs=epochs, **given)
+        return [lessons.course(hp, epoch) for epoch in range(lessons.epochs(hp))]
+
+    def times(epochs: int, **given) -> list[tuple]:
+        return [(course.first, course.end, course.taught) for course in courses(epochs, **given)]
+
+    assert times(2) == [(0, 2, False)] * 2
+    assert times(1, teachers=2) == [(0, 1, False), (1, 2, False), (2, 3, True)]
+    assert times(3, teachers=1, teacher_epochs=2) == [(0, 2, False)] * 2 + [(2, 5, True)] * 3
+    assert times(1, teachers=2, generations=3) == [(n, n + 1, n >= 2) for n in range(7)]
+    rendered, only = courses(2, rendered_epochs=2)[1:3]
+    assert (rendered.first, rendered.end, rendered.rendered) == (0, 2, True)
+    assert (only.first, only.end, only.rendered, only.prepared) == (2, 4, False, True)
+    several = courses(1, rendered_epochs=1, teachers=2, generations=2)
+    assert [course.rendered for course in several] == [True] + [False] * 5
+    assert [course.prepared for course in several] == [False, True, False, True, False, True]
+    assert [course.taught for course in several] == [False] * 3 + [True] * 3
+    with pytest.raises(SettingsError, match="generations=2: must be 1 without teachers"):
+        Hyperparameters(generations=2)
 
 
 def test_the_learning_rate_falls_to_zero_or_not_quite():

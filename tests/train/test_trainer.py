@@ -12,7 +12,7 @@ import torch
 
 from containers.common import card as cards
 from containers.common import job
-from containers.train import hyperparameters, scoring
+from containers.train import checkpoint, hyperparameters, scoring
 from containers.train import train as trainer
 from containers.train.distributed import World
 from tests import squares
@@ -57,17 +57,35 @@ def test_a_finished_job_exports_again_from_its_checkpoint(trained):
 
 def test_teachers_are_trained_from_the_same_start_and_the_last_network_is_kept(tmp_path):
     recipe = ["--epochs", "2", "--teachers", "1", "--teacher-epochs", "3", "--decay", "1.5"]
+    recipe += ["--generations", "2"]
     log = squares.train(squares.base(tmp_path), *recipe).stdout
     card = cards.read(tmp_path / "model")
-    first, second = card.metrics["kept_epochs"]
-    assert first == 3 and second in (4, 5) and "epoch=5/5" in log
-    loss = {int(n): float(v) for n, v in re.findall(r"^epoch=(\d)/5 train_loss=([0-9.]+)", log, re.MULTILINE)}
-    assert loss[4] > loss[3]  # the second began where the first one did
-    accuracy = re.search(rf"^epoch={second}/5 .*validation_accuracy=([0-9.]+)", log, re.MULTILINE)[1]
-    assert f"best_epoch={second} best_validation_accuracy={accuracy}" in log
+    *before, last = card.metrics["kept_epochs"]
+    assert before == [3, 5] and last in (6, 7) and "epoch=7/7" in log
+    loss = {int(n): float(v) for n, v in re.findall(r"^epoch=(\d)/7 train_loss=([0-9.]+)", log, re.MULTILINE)}
+    assert loss[4] > loss[3] and loss[6] > loss[5]  # each began where the first one did
+    accuracy = re.search(rf"^epoch={last}/7 .*validation_accuracy=([0-9.]+)", log, re.MULTILINE)[1]
+    assert f"best_epoch={last} best_validation_accuracy={accuracy}" in log
 
-    assert "resumed at epoch 6" in squares.train(tmp_path, *recipe).stdout  # with what the teachers said
+    assert "resumed at epoch 8" in squares.train(tmp_path, *recipe).stdout  # with what the teachers said
     assert cards.read(tmp_path / "model").metrics == card.metrics
+
+
+def test_networks_begin_with_what_rendered_bins_taught(tmp_path):
+    recipe = ["--image_size", "48", "--rendered-epochs", "2", "--epochs", "1", "--teachers", "2"]
+    log = squares.train(squares.base(tmp_path, train=200), *recipe).stdout
+    assert re.findall(r"^epoch=(\d)/5 .* (\w+)_accuracy", log, re.MULTILINE) == [
+        ("1", "rendered"), ("2", "rendered"), ("3", "validation"), ("4", "validation"), ("5", "validation"),
+    ]  # fmt: skip
+    assert cards.read(tmp_path / "model").metrics["kept_epochs"] == [2, 3, 4, 5]
+    assert "Epochs 1 to 2, of rendered bins, are not" in (tmp_path / "model" / cards.REPORT).read_text()
+    state = torch.load(tmp_path / "checkpoints" / checkpoint.FILE, weights_only=True)
+    learnt, other = state["teachers"]
+
+    def distance(teacher: dict) -> float:
+        return sum((teacher[k] - v).abs().sum().item() for k, v in state["prepared"].items() if v.ndim == 4)
+
+    assert distance(learnt) < 0.8 * distance(other)  # one began there, the other did not
 
 
 @pytest.mark.parametrize(
@@ -139,8 +157,9 @@ def wait_for(base, text: str, process: subprocess.Popen) -> None:
         time.sleep(0.1)
 
 
-def test_sigterm_stops_two_processes_with_a_checkpoint_and_a_reason_then_resumes(tmp_path):
-    process = launch(squares.base(tmp_path, train=400), epochs="200")
+@pytest.mark.parametrize("recipe", [{"epochs": "200"}, {"rendered_epochs": "199", "epochs": "1"}])
+def test_sigterm_stops_two_processes_with_a_checkpoint_and_a_reason_then_resumes(recipe, tmp_path):
+    process = launch(squares.base(tmp_path, train=400), **recipe)
     wait_for(tmp_path, "epoch=2/200", process)
     family = psutil.Process(process.pid).children(recursive=True)
     assert sum("train.py" in " ".join(p.cmdline()) for p in family) >= 3  # torchrun and two ranks
