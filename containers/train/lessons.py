@@ -30,7 +30,8 @@ class Course:
 def course(hp: Hyperparameters, epoch: int) -> Course:
     """Whose turn it is in that epoch, from 0, of the whole training: the one's that learns from rendered
     bins, the teachers', generation after generation, then the one's that is kept."""
-    return next((c for c in _courses(hp) if epoch < c.end), _courses(hp)[-1])
+    courses = _courses(hp)
+    return next((course for course in courses if epoch < course.end), courses[-1])
 
 
 def epochs(hp: Hyperparameters) -> int:

@@ -22,8 +22,8 @@ from containers.train.hyperparameters import Hyperparameters
 
 
 class Teachers:
-    """They began as ``student`` did, whose frozen stages are therefore theirs, too: what these make of a
-    batch is computed once, in the student's forward pass, and the teachers go on from there."""
+    """Whatever they began with, their frozen stages are those of ``student``: what these make of a batch is
+    computed once, in the student's forward pass, and the teachers go on from there."""
 
     def __init__(self, student: nn.Module, hp: Hyperparameters):
         self._student = student
