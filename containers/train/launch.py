@@ -1,8 +1,9 @@
-"""Entry point of the training image: sagemaker-training's ``train``, with the two things it lacks.
+"""Entry point of the training image: sagemaker-training's ``train``, with the three things it lacks.
 
 It launches torchrun but leaves it orphaned on SIGTERM, which is how SageMaker stops a job: here the
-signal goes to torchrun, which ends its workers properly. And it writes a wordy failure file of its
-own over ours: here the trainer's one line is put back.
+signal goes to torchrun, which ends its workers properly. It writes a wordy failure file of its
+own over ours: here the trainer's one line is put back. And of a trainer that was killed it says "ExitCode 1":
+here what that means in most cases is said before it.
 """
 
 import os
@@ -18,6 +19,11 @@ import psutil
 from containers.common import paths
 
 TRAINER = Path(__file__).with_name("train.py")
+WITHOUT_A_REASON = (
+    "the training ended without a reason of its own; where its log says SIGKILL, memory ran out: use a "
+    "smaller batch_size, image_size or cache_megabytes, or an instance type with more memory; "
+    "with --checkpoints the same job goes on from its last epoch"
+)
 
 
 def main() -> int:
@@ -36,11 +42,14 @@ def main() -> int:
         toolkit = subprocess.Popen(["train"], env=environment)
         signal.signal(signal.SIGTERM, lambda *_: stop(toolkit.pid))
         status = toolkit.wait()
+        failure = paths.output() / "failure"
+        failure.parent.mkdir(parents=True, exist_ok=True)
         if reason.exists():  # the toolkit calls some of torchrun's ends by a signal a success
             status = status or 1
-            failure = paths.output() / "failure"
-            failure.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(reason, failure)
+        elif status:
+            wordy = failure.read_text() if failure.exists() else ""
+            failure.write_text(f"{WITHOUT_A_REASON}\n{wordy}")
     return status if status >= 0 else 128 - status
 
 

@@ -196,6 +196,21 @@ def test_a_mistake_reaches_the_failure_file_through_the_launcher(tmp_path):
     )
 
 
+def test_a_trainer_that_was_killed_is_explained_by_the_launcher(tmp_path):
+    process = launch(squares.base(tmp_path, train=400), epochs="200")
+    wait_for(tmp_path, "epoch=1/200", process)
+    ranks = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "train.py" in " ".join(child.cmdline()) and "torchrun" not in " ".join(child.cmdline())
+    ]
+    ranks[0].kill()  # as the kernel does where memory runs out
+    assert process.wait(60) != 0
+    assert "SIGKILL" in (tmp_path / "log").read_text()
+    reason = (tmp_path / "output" / "failure").read_text()
+    assert reason.startswith("the training ended without a reason of its own; where its log says SIGKILL")
+
+
 EVALUATION = """
 import json, sys
 from safetensors.torch import load_file
