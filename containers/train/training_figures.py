@@ -47,9 +47,11 @@ def time_by_phase(seconds: Mapping[str, float]) -> str:
     figure, plot = axes(2.4, grid="x")
     total = sum(seconds.values()) or 1.0
     bars = plot.barh(list(seconds), list(seconds.values()), 0.66, color=BLUE, alpha=0.85)
-    plot.bar_label(
-        bars, [f"{value:.3g} s, {value / total * 100:.0f}{UNIT}" for value in seconds.values()], padding=4
-    )
+    labels = [
+        f"{value:{',.0f' if value >= 100 else '.3g'}} s, {value / total * 100:.0f}{UNIT}"
+        for value in seconds.values()
+    ]
+    plot.bar_label(bars, labels, padding=4)
     plot.invert_yaxis()
     plot.margins(x=0.2)
     plot.set_xlabel("seconds of the whole training")
