@@ -42,7 +42,7 @@ def main() -> int:
         toolkit = subprocess.Popen(["train"], env=environment)
         signal.signal(signal.SIGTERM, lambda *_: stop(toolkit.pid))
         status = toolkit.wait()
-        failure = paths.output() / "failure"
+        failure = paths.failure()
         failure.parent.mkdir(parents=True, exist_ok=True)
         if reason.exists():  # the toolkit calls some of torchrun's ends by a signal a success
             status = status or 1
