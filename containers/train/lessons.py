@@ -1,7 +1,7 @@
 """Which network learns when, in a training whose last network learns from others, and what labels say."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 from torch.nn import functional
@@ -13,14 +13,14 @@ from containers.train.hyperparameters import Hyperparameters
 class Course:
     """What one network learns: ``first`` is the epoch of the whole training that it begins with, and it has
     ``epochs`` of them; ``rendered``: from bins that are drawn, before any other network; ``prepared``: from
-    photographs, beginning with what those bins have taught; ``taught``: by the networks of the generation
-    before, not by labels alone."""
+    photographs, beginning with what those bins have taught; ``teachers``: which of the networks that learnt
+    from photographs before it are asked, in their order, from 0; none: it learns from labels alone."""
 
     first: int
     epochs: int
     rendered: bool
     prepared: bool
-    taught: bool
+    teachers: tuple[int, ...]
 
     @property
     def end(self) -> int:
@@ -40,20 +40,24 @@ def epochs(hp: Hyperparameters) -> int:
 
 
 def _courses(hp: Hyperparameters) -> list[Course]:
-    from_labels = [hp.teacher_epochs or hp.epochs] * hp.teachers
-    lengths = [hp.rendered_epochs, *from_labels] + [hp.epochs] * (hp.teachers * (hp.generations - 1) + 1)
-    ends, last = list(accumulate(lengths)), len(lengths) - 1
-    return [
-        Course(
-            end - length,
-            length,
-            rendered=number == 0,
-            # Every other teacher: those that began differently err differently, and their mean errs less.
-            prepared=number % 2 == 1 or number == last,
-            taught=0 < hp.teachers < number,
-        )
-        for number, (length, end) in enumerate(zip(lengths, ends, strict=True))
-    ]
+    """Networks that began differently err differently, and their mean errs less. So those of a generation
+    begin in turn with what rendered bins have taught and without it, and a teacher asks only those of the
+    generation before that began as it did: whoever asks both becomes like both. The last network does."""
+    courses = [Course(0, hp.rendered_epochs, rendered=True, prepared=False, teachers=())]
+
+    def learn(epochs: int, prepared: bool, teachers: Iterable[int]) -> None:
+        courses.append(Course(courses[-1].end, epochs, False, prepared, tuple(teachers)))
+
+    asked = range(0)
+    for generation in range(hp.generations):
+        already = len(courses) - 1
+        for number in range(min(hp.teachers, 2) if generation else hp.teachers):
+            alike = [teacher for teacher in asked if (teacher - asked.start) % 2 == number % 2]
+            epochs = hp.epochs if generation else hp.teacher_epochs or hp.epochs
+            learn(epochs, number % 2 == 0, alike)
+        asked = range(already, len(courses) - 1)
+    learn(hp.epochs, True, asked)
+    return courses
 
 
 def labelled(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tensor:

@@ -6,12 +6,12 @@ probabilities say how likely each count is; a network that learns from those ove
 pixels that it sees, changed at random as they are, and not once about each photograph (Beyer et al. 2022,
 "Knowledge distillation: A good teacher is patient and consistent"). Teachers are taken as they are after
 their last epoch, not as they were when they were best on validation: what they say of training photographs
-is asked for. Those who were taught can teach the next generation. What this is worth on real bins is in
-``bench/recipes.csv``.
+is asked for. Those who were taught can teach the next generation (``lessons.py`` says who asks whom). What
+this is worth on real bins is in ``bench/recipes.csv``.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -29,15 +29,12 @@ class Teachers:
         self._student = student
         shared = hp.teachers and hp.frozen_stages and _can_be_divided(student, hp)
         self._stages = hp.frozen_stages if shared else 0
-        self._number = hp.teachers
         self._networks: list[nn.Module] = []
         self._reached = None
 
     def add(self, taught: nn.Module) -> None:
-        """A copy of it becomes a teacher; a whole new generation of them takes the older one's place."""
+        """A copy of it becomes the next teacher."""
         self._networks.append(rest(taught, self._stages).eval().requires_grad_(False))
-        if len(self._networks) == 2 * self._number:
-            del self._networks[: self._number]
 
     @contextmanager
     def attending(self) -> Iterator[None]:
@@ -49,10 +46,10 @@ class Teachers:
         self._reached = reached.detach()
 
     @torch.no_grad()
-    def opinion(self) -> torch.Tensor:
-        """The oldest generation's mean probabilities for that batch: float ``[n, classes]``."""
-        asked = self._networks[: self._number]
-        opinions = [teacher(self._reached).float().softmax(1) for teacher in asked]
+    def opinion(self, asked: Iterable[int]) -> torch.Tensor:
+        """Mean probabilities for that batch, float ``[n, classes]``, of those teachers by the order in which
+        they were added, from 0."""
+        opinions = [self._networks[teacher](self._reached).float().softmax(1) for teacher in asked]
         return torch.stack(opinions).mean(0)
 
     def state_dict(self) -> list[dict]:

@@ -124,8 +124,8 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
                 with teachers.attending():
                     logits = model(images).float()
                 loss = functional.cross_entropy(logits + lesson.shift[chosen], lesson.labelled[chosen])
-                if course.taught:  # of the bin, wherever the photograph is from
-                    taught = functional.cross_entropy(logits, teachers.opinion())
+                if course.teachers:  # of the bin, wherever the photograph is from
+                    taught = functional.cross_entropy(logits, teachers.opinion(course.teachers))
                     loss = torch.lerp(loss, taught, hp.distillation)
             watch.lap("forward")
             if peers.any(not torch.isfinite(loss)):
