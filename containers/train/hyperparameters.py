@@ -20,7 +20,7 @@ class Hyperparameters:
     rendered_epochs: int = 0  # before, of bins that are drawn, as many as photographs, new ones in each epoch
     teachers: int = 0  # networks trained before, each in another order, that the one that is kept learns from
     teacher_epochs: int = 0  # of each that learns from labels alone; 0: as many as epochs
-    generations: int = 1  # of teachers: later ones are of two, and learn, as the last network does, from teachers
+    generations: int = 1  # of teachers: each later one is of two, taught, like the last network, by others
     distillation: float = 0.9  # share of the loss that is about what teachers say, not about labels
     batch_size: int = 64  # over all processes together
     learning_rate: float = 2e-3  # AdamW's peak, after warm-up
