@@ -66,13 +66,12 @@ def write(folder: Path, photographs: Mapping[str, Path] | None = None, page: Pat
     pictures = mistakes.pictures(folder, wrong, photographs) if photographs else ""
     fired = [rule for rule in training["rules"] if rule["fired"]]
     scores = card.metrics["validation"]
+    *before, last = card.metrics["kept_epochs"]
     facts = [
         Fact("exact counts, validation", *_interval(scores["accuracy"], 100, "{:.1f} %")),
         Fact("RMSE", *_interval(scores["rmse"], 1, "{:.3f}")),
         Fact("rules that spoke", f"{len(fired)} of {len(training['rules'])}", _names(fired)),
-        Fact(
-            "epochs kept", f"{', '.join(map(str, card.metrics['kept_epochs']))} of {len(training['epochs'])}"
-        ),
+        Fact("epoch kept", f"{last} of {len(training['epochs'])}", _earlier(before)),
     ]
     text = render(
         f"Training of {card.name}",
@@ -95,6 +94,10 @@ def _interval(score: Mapping, factor: float, form: str) -> tuple[str, str]:
 
 def _names(rules: Sequence[Mapping]) -> str:
     return ", ".join(report_sections.words(rule["name"]) for rule in rules)
+
+
+def _earlier(epochs: Sequence[int]) -> str:
+    return f"of networks before it: {', '.join(map(str, epochs))}" if epochs else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
