@@ -50,12 +50,11 @@ def _courses(hp: Hyperparameters) -> list[Course]:
 
     asked = range(0)
     for generation in range(hp.generations):
-        already = len(courses) - 1
-        for number in range(min(hp.teachers, 2) if generation else hp.teachers):
-            alike = [teacher for teacher in asked if (teacher - asked.start) % 2 == number % 2]
-            epochs = hp.epochs if generation else hp.teacher_epochs or hp.epochs
-            learn(epochs, number % 2 == 0, alike)
-        asked = range(already, len(courses) - 1)
+        size = min(hp.teachers, 2) if generation else hp.teachers
+        epochs = hp.epochs if generation else hp.teacher_epochs or hp.epochs
+        for number in range(size):
+            learn(epochs, number % 2 == 0, asked[number % 2 :: 2])
+        asked = range(asked.stop, asked.stop + size)
     learn(hp.epochs, True, asked)
     return courses
 
