@@ -53,6 +53,15 @@ def read(path: Path) -> list[Row]:
             raise DataError(f"{path}, line {reader.line_num}: {error}") from error
 
 
+def check(rows: Iterable[Row], names: Iterable[str]) -> None:
+    """Raises DataError where a photograph of these names is in none of the rows."""
+    strangers = sorted(set(names) - {row.name for row in rows})
+    if strangers:
+        raise DataError(
+            f"the manifest does not name {len(strangers)} of the photographs, {strangers[0]} first"
+        )
+
+
 def fingerprint(rows: Iterable[Row]) -> str:
     """SHA-256 (hex) over the rows' name, count, split, source and sha256, sorted by name."""
     lines = (f"{row.name},{row.count},{row.split},{row.source},{row.sha256}\n" for row in sorted(rows))

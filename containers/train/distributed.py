@@ -57,7 +57,7 @@ def world() -> Iterator[World]:
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
-        torch.set_num_threads(cores())  # more threads than cores only wait for each other
+    torch.set_num_threads(cores())  # more threads than cores only wait for each other
     if size > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=10))
     try:

@@ -154,12 +154,7 @@ def _photographs(folder: Path, records: Sequence[manifest.Row], classes: Sequenc
     photographs = [path for path in sorted(folder.glob("[0-9]*/*")) if path.is_file()]
     if not photographs:
         raise DataError(f"no photographs below {folder}")
-    known = {row.name for row in records}
-    strangers = [path.stem for path in photographs if path.stem not in known]
-    if strangers:
-        raise DataError(
-            f"the manifest does not name {len(strangers)} of the photographs, {strangers[0]} first"
-        )
+    manifest.check(records, (path.stem for path in photographs))
     uncounted = [path for path in photographs if path.parent.name not in map(str, classes)]
     if uncounted:
         raise DataError(f"{uncounted[0]}: the model counts {classes[0]} to {classes[-1]} items only")

@@ -19,6 +19,7 @@ import onnx
 import onnxruntime.quantization as quantization
 import torch
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from containers.common import card as cards
@@ -43,7 +44,7 @@ def load(folder: Path) -> Counter:
         recipe = dataclasses.replace(Hyperparameters(**card.recipe), pretrained=False)
         weights = network.create(recipe)
         weights.load_state_dict(load_file(folder / cards.WEIGHTS))
-    except (OSError, TypeError, RuntimeError) as error:
+    except (OSError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the weights in {folder} cannot be used: {error}") from None
     return Counter(weights, card.calibration["temperature"], recipe.mirror).eval()
 

@@ -37,6 +37,7 @@ def main() -> int:
             "SAGEMAKER_PROGRAM": TRAINER.name,
             "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
             "BINTALLY_FAILURE_FILE": str(reason),
+            "OMP_NUM_THREADS": "1",  # until the trainer takes its share; torchrun warns of choosing it
             **os.environ,
         }
         toolkit = subprocess.Popen(["train"], env=environment)

@@ -143,7 +143,9 @@ class Processor:
         return (self._last[0] - used) / (self._last[1] - wall) / torch.get_num_threads()
 
     def _now(self) -> tuple[float, float]:
-        return _total(lambda process: sum(process.cpu_times()[:2])), time.perf_counter()
+        # An earlier loader's workers have ended; what they used is with this process's third and fourth.
+        ended = sum(psutil.Process().cpu_times()[2:4])
+        return ended + _total(lambda process: sum(process.cpu_times()[:2])), time.perf_counter()
 
 
 def megabytes() -> float:

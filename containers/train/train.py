@@ -7,7 +7,6 @@ distributed.
 
 import containers.train.torchvision_cpu  # noqa: F401, I001  (before timm)
 
-import dataclasses
 import math
 import signal
 import sys
@@ -50,7 +49,7 @@ class Diverged(BinTallyError):
 def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     """Train by ``hp`` and, on rank 0, leave the artifact in the model folder.
 
-    Raises Stopped, Diverged, DataError or SettingsError, on every rank alike.
+    Raises Stopped, Diverged, DataError, ModelError or SettingsError.
     """
     torch.manual_seed(hp.seed)
     photographs = {
@@ -58,6 +57,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
         for split in ("train", "validation")
     }
     records = manifest.read(paths.channel("manifest") / manifest.FILE)
+    manifest.check(records, photographs["train"].names + photographs["validation"].names)
     counter = network.Counter(network.create(hp)).to(peers.device)
     hold_frozen = network.freeze(counter.network, hp.frozen_stages)
     if hp.channels_last:
@@ -66,9 +66,11 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
 
     epochs = lessons.epochs(hp)  # progress counts in them
     unbeaten = {"best_loss": math.inf, "best_epoch": 0}
-    progress, kept_epochs = {"epoch": 0, "step": 0, **unbeaten}, []
+    untouched = {"step": 0, "losses": 0.0, "seconds": 0.0}  # of the epoch; losses: the sum over its steps
+    progress, kept_epochs = {"epoch": 0, **untouched, **unbeaten}, []
     teachers = Teachers(counter.network, hp)
-    state = checkpoint.load(paths.checkpoints(), dataclasses.asdict(hp))
+    identity = checkpoint.identity(hp, records)
+    state = checkpoint.load(paths.checkpoints(), identity)
     if state:
         progress, kept_epochs, prepared = state["progress"], state["kept_epochs"], state["prepared"]
         teachers.load_state_dict(state["teachers"])
@@ -83,7 +85,9 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     model = Logits(counter)
     if peers.size > 1:
         model = DistributedDataParallel(
-            model, device_ids=[peers.device.index] if peers.device.type == "cuda" else None
+            model,
+            device_ids=[peers.device.index] if peers.device.type == "cuda" else None,
+            forward_sync_buffers=False,  # or a rank would wait there for a slower one, unseen by the watch
         )
 
     def save() -> None:
@@ -91,7 +95,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             checkpoint.save(
                 paths.checkpoints(),
                 {
-                    "recipe": dataclasses.asdict(hp),
+                    "identity": identity,
                     "progress": progress,
                     "kept_epochs": kept_epochs,
                     "prepared": prepared,
@@ -108,7 +112,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
         f"{peers.size} process(es) on {peers.device.type}",
     )
     while progress["epoch"] < epochs:
-        epoch, began, losses = progress["epoch"], time.perf_counter(), 0.0
+        epoch, began = progress["epoch"], time.perf_counter() - progress["seconds"]
         lesson.batches.start(epoch, progress["step"])
         model.train()
         hold_frozen()
@@ -140,10 +144,11 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             watch.lap("backward")
             watch.sample(epoch + 1, progress["step"], loss)
             this.step((epoch - course.first) * steps + progress["step"])
-            losses += loss.item()
+            progress["losses"] += loss.item()
             watch.lap("update")
             progress["step"] += 1
             if peers.any(stop.asked):
+                progress["seconds"] = time.perf_counter() - began
                 save()
                 raise Stopped(
                     f"stopped by SIGTERM at epoch {epoch + 1} of {epochs}, step "
@@ -151,12 +156,12 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
                     "on from there"
                 )
             watch.step()
-        seen = steps - lesson.batches.first
-        speed = seen * hp.batch_size / (time.perf_counter() - began)
+        speed = steps * hp.batch_size / (time.perf_counter() - began)
+        train_loss = progress["losses"] / steps
         peers.share(this.averaged.module)  # normalisation statistics are each rank's own until here
         scores = scoring.evaluate(this.averaged.module, lesson.validation, hp, peers)
-        watch.epoch(epoch + 1, losses / max(seen, 1), scores, this.learning_rate, speed)
-        progress |= {"epoch": epoch + 1, "step": 0}
+        watch.epoch(epoch + 1, train_loss, scores, this.learning_rate, speed)
+        progress |= {"epoch": epoch + 1, **untouched}
         # Near ties alone move accuracy by a point; how sure a network is gets mended by its temperature.
         if scores["calibrated_loss"] < progress["best_loss"]:
             progress |= {"best_loss": scores["calibrated_loss"], "best_epoch": epoch + 1}
@@ -164,7 +169,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
         split = "rendered" if course.rendered else "validation"
         say(
             peers,
-            f"epoch={epoch + 1}/{epochs} train_loss={losses / max(seen, 1):.4f} "
+            f"epoch={epoch + 1}/{epochs} train_loss={train_loss:.4f} "
             f"{split}_loss={scores['loss']:.4f} {split}_accuracy={scores['accuracy']:.4f} "
             f"photographs_per_second={speed:.0f}",
         )
@@ -228,7 +233,10 @@ def main() -> int:
         with world() as peers:
             train(hp, peers, stop)
     except BinTallyError as error:
-        return job.failed(error, f"{type(error).__name__}: {error}")
+        kind = type(error)
+        # Of what fails in a worker of the loader, torch makes the whole stack; the last line is ours.
+        said = str(error).strip().splitlines()[-1].removeprefix(f"{kind.__module__}.{kind.__qualname__}: ")
+        return job.failed(kind(said), f"{kind.__name__}: {said}")
     return 0
 
 

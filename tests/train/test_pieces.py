@@ -373,7 +373,7 @@ def test_weights_that_nobody_has_are_one_clear_error():
 
 
 def test_an_interrupted_checkpoint_leaves_the_earlier_one(tmp_path):
-    checkpoint.save(tmp_path, {"recipe": {"epochs": 1}, "weight": torch.ones(2)})
+    checkpoint.save(tmp_path, {"identity": {"epochs": 1}, "weight": torch.ones(2)})
     (tmp_path / f"{checkpoint.FILE}.part").write_bytes(b"half")
     assert checkpoint.load(tmp_path, {"epochs": 1})["weight"].tolist() == [1, 1]
 

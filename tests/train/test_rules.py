@@ -1,6 +1,8 @@
 """Every rule, provoked by measurements that show what it is for, and silent at what is healthy."""
 
 import math
+import subprocess
+import sys
 import time
 from dataclasses import asdict, replace
 
@@ -190,6 +192,16 @@ def test_processor_use_is_a_share_of_the_threads():
     while time.process_time() < began + 0.1:
         pass
     assert 0 < processor.take() <= 1
+
+
+def test_what_a_loaders_workers_did_is_still_counted_when_they_have_ended():
+    busy = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    processor = Processor()
+    with subprocess.Popen([sys.executable, "-c", busy], stdin=-1, stdout=-1) as worker:
+        worker.stdout.readline()
+        assert processor.take() > 0
+        worker.communicate(b"\n")
+    assert processor.take() >= 0
 
 
 def test_a_training_is_reported_from_where_it_ran_and_not_from_where_it_was_exported():

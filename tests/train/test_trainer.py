@@ -107,10 +107,36 @@ def test_plain_mistakes_are_one_line_and_a_failure_file(tmp_path, arguments, sai
     assert not (tmp_path / "model").exists()
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+@pytest.mark.parametrize("cache", ["0", "100"])
+def test_a_damaged_photograph_is_one_line_whoever_decodes_it(tmp_path, cache):
+    folder = squares.base(tmp_path)
+    damaged = next((folder / "input/data/train/3").iterdir())
+    damaged.write_bytes(b"no photograph")
+    run = squares.train(folder, "--cache_megabytes", cache, check=False)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    reason = (folder / "output/failure").read_text()
+    assert re.fullmatch(rf"DataError: {damaged}: .+", reason)
+    assert reason.removeprefix("DataError") in run.stderr
+
+
+def test_photographs_that_the_manifest_does_not_name_are_refused_before_training(tmp_path):
+    folder = squares.base(tmp_path)
+    known = next((folder / "input/data/validation/3").iterdir())
+    known.with_name("stranger.jpg").write_bytes(known.read_bytes())
+    run = squares.train(folder, check=False)
+    assert run.returncode == 1 and "epoch=" not in run.stdout
+    assert "the manifest does not name 1 of the photographs, stranger first" in run.stderr
+
+
+def test_a_job_goes_on_from_a_checkpoint_of_its_recipe_and_photographs_alone(tmp_path):
     squares.train(squares.base(tmp_path), "--epochs", "1")
     run = squares.train(tmp_path, "--epochs", "2", check=False)
     assert run.returncode == 1 and "another epochs" in run.stderr
+    less = ["--cache_megabytes", "0", "--workers", "1", "--false_alarm_rate", "0.1"]
+    assert "resumed at epoch 2" in squares.train(tmp_path, "--epochs", "1", *less).stdout
+    squares.write(tmp_path / "input/data", {"train": 100, "validation": 43}, seed=1000)
+    run = squares.train(tmp_path, "--epochs", "1", check=False)
+    assert run.returncode == 1 and "another data set" in run.stderr
 
 
 def launch(base, **hyperparameters: str) -> subprocess.Popen:
@@ -168,6 +194,7 @@ def test_sigterm_stops_two_processes_with_a_checkpoint_and_a_reason_then_resumes
     psutil.wait_procs(family, timeout=5)
     assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
     reason = (tmp_path / "output" / "failure").read_text()
+    assert "OMP_NUM_THREADS" not in (tmp_path / "log").read_text()  # torchrun has nothing to warn of
     assert re.match(r"Stopped: stopped by SIGTERM at epoch \d+ of 200, step \d+ of 20; a checkpoint", reason)
     stopped = int(re.search(r"epoch (\d+)", reason)[1])
 
@@ -184,6 +211,36 @@ def test_sigterm_stops_two_processes_with_a_checkpoint_and_a_reason_then_resumes
     assert all(len(epoch["rank_seconds"]) == 2 for epoch in diagnostics["epochs"])
     again.send_signal(signal.SIGTERM)
     assert again.wait(60) != 0
+
+
+class StopAfter:
+    """Asked for when it has been looked at so many times: once a step."""
+
+    def __init__(self, steps: float):
+        self.left = steps
+
+    @property
+    def asked(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+def test_an_epoch_that_was_interrupted_reports_the_loss_of_all_its_steps(tmp_path, monkeypatch):
+    hp, alone = hyperparameters.parse([*squares.TINY, "--epochs", "2"]), World(0, 1, torch.device("cpu"))
+    losses = []
+    for run, stops in (
+        ("whole", []),
+        ("interrupted", [3, 2]),
+    ):  # of five steps; the second at the end
+        monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(squares.base(tmp_path / run)))
+        for steps in stops:
+            with pytest.raises(trainer.Stopped):
+                trainer.train(hp, alone, StopAfter(steps))
+        trainer.train(hp, alone, StopAfter(float("inf")))
+        training = json.loads((tmp_path / run / "model" / cards.TRAINING).read_text())
+        losses.append([epoch["train_loss"] for epoch in training["epochs"]])
+        assert all(epoch["photographs_per_second"] > 0 for epoch in training["epochs"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_a_mistake_reaches_the_failure_file_through_the_launcher(tmp_path):
