@@ -28,7 +28,7 @@ endif
 SERVICE = @$(AIM) $(PYTHON) -m services
 
 .DEFAULT_GOAL := help
-REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
+REVISION = $(shell ./ecr-push.sh --revision)
 .PHONY: help prerequisites install demo test test-images build lint up down status env push data explore train bootstrap teardown cost evaluate reproduce release export report model deploy undeploy predict pipeline monitor clean install lock
 
 help:  ## list the verbs
@@ -73,11 +73,11 @@ EXPLORE_INPUTS = $(shell git ls-files docker/explore.Dockerfile docker/explore.*
   containers/train/__init__.py containers/train/hyperparameters.py containers/train/packaged.py containers/train/torchvision_cpu.py \
   | xargs sha256sum | sha256sum | cut -d' ' -f1)
 
-# One image. torchserve, for tests only, is another target of serve's file.
+# One image, without the attestations that make an index of it: Lambda takes none. torchserve, for tests only, is another target of serve's file.
 define BUILD
 echo "building bintally-$$image ..."; \
   case $$image in serve|torchserve) file=serve target="--target $$image" torch= ;; *) file=$$image target= torch=1 ;; esac; \
-  docker build -q $$target -f docker/$$file.Dockerfile -t bintally-$$image --build-arg REVISION=$(REVISION) \
+  BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build -q $$target -f docker/$$file.Dockerfile -t bintally-$$image --build-arg REVISION=$(REVISION) \
     $${torch:+--build-arg TORCH=$(TORCH)} --build-arg TORCH_INDEX=$(TORCH_INDEX) . >/dev/null || exit 1
 endef
 

@@ -11,6 +11,19 @@ cd "$(dirname "$0")"
 ALL=(bintally-train bintally-serve bintally-function bintally-explore)
 URIS=${BINTALLY_LOCAL:-.local}/images.json   # read by services/aws.py
 
+# What images are of, and are labelled with: the commit, or where there is other work, all that lies here.
+revision() {
+  if [ -z "$(git status --porcelain)" ]; then
+    git rev-parse HEAD
+  else
+    local index
+    index=$(mktemp)
+    cp "$(git rev-parse --git-path index)" "$index"
+    printf 'dirty-%s\n' "$(GIT_INDEX_FILE=$index sh -c 'git add -A && git write-tree')"
+    rm -f "$index"
+  fi
+}
+
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
@@ -19,6 +32,7 @@ images=()
 for argument in "$@"; do
   case $argument in
     --aws) on_aws=yes ;;
+    --revision) revision; exit ;;
     -h|--help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit ;;
     -*) fail "unknown option $argument" ;;
     *) images+=("$argument") ;;
@@ -71,19 +85,18 @@ done
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-tag=$(git rev-parse --short=12 HEAD)
-if [ -n "$(git status --porcelain)" ]; then   # the commit does not say what is in these images; the content does
-  cp "$(git rev-parse --git-path index)" "$scratch/index"
-  tag=dirty-$(GIT_INDEX_FILE=$scratch/index sh -c 'git add -A && git write-tree' | cut -c1-12)
-else
-  for image in "${images[@]}"; do             # a tag that names a commit must not hold another one's image
-    built=$(docker image inspect -f '{{with .Config.Labels}}{{index . "org.opencontainers.image.revision"}}{{end}}' "$image")
-    case $built in
-      ''|unknown|"$(git rev-parse HEAD)") ;;
-      *) fail "$image was built from $built, and this is $tag: run 'make build' first" ;;
-    esac
-  done
-fi
+revision=$(revision)
+case $revision in
+  dirty-*) tag=${revision:0:18} ;;
+  *) tag=${revision:0:12} ;;
+esac
+for image in "${images[@]}"; do               # a tag must not hold an image of anything else
+  built=$(docker image inspect -f '{{with .Config.Labels}}{{index . "org.opencontainers.image.revision"}}{{end}}' "$image")
+  case $built in
+    ''|unknown|"$revision") ;;
+    *) fail "$image was built from $built, and this is $revision: run 'make build' first" ;;
+  esac
+done
 
 # --- push -----------------------------------------------------------------------------------------
 
@@ -121,7 +134,12 @@ logged_in=
 for image in "${images[@]}"; do
   address=$(repository "$image")
   if found=$(digest "$image"); then
-    say "$image: $tag is there already, and is kept"
+    if docker image inspect -f '{{join .RepoDigests "\n"}}' "$image" | grep -qxF "$address@$found"; then
+      say "$image: $tag is there already, and is kept"
+    else
+      say "$image: $tag is there already, and is kept; the image here is another build of it, and is not pushed" \
+        "(to replace it: aws ecr batch-delete-image --repository-name $image --image-ids imageTag=$tag)"
+    fi
   else
     if [ -z "$logged_in" ]; then
       aws ecr get-login-password | docker login --username AWS --password-stdin "${address%%/*}" >/dev/null 2>"$scratch/said" \

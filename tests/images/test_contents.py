@@ -64,7 +64,7 @@ def test_its_size_over_the_base_is_within_its_budget(image):
 def test_its_labels_and_its_environment(image):
     config = configuration(image)["Config"]
     assert config["Labels"]["org.opencontainers.image.title"] == image
-    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", config["Labels"]["org.opencontainers.image.revision"])
+    assert re.fullmatch(r"(dirty-)?[0-9a-f]{40}", config["Labels"]["org.opencontainers.image.revision"])
     assert not [
         name
         for name in config["Env"]

@@ -155,7 +155,7 @@ def test_pushing_again_keeps_what_is_there_even_when_the_image_has_changed(
     build(engine, tmp_path, name)
     done = push(cloud, checkout, name)
     assert (done.returncode, done.stdout.strip()) == (0, pushed)
-    assert "is there already, and is kept" in done.stderr
+    assert "is there already, and is kept; the image here is another build of it" in done.stderr
 
 
 def test_uncommitted_work_is_tagged_by_its_content(cloud, boto, checkout, name, pushed):
@@ -175,11 +175,19 @@ def test_an_image_of_another_commit_is_not_pushed(cloud, checkout, engine, name,
     label = "org.opencontainers.image.revision"
     (tmp_path / "content").write_text("old")
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY content /content\n")
-    for revision, status in (("0" * 40, 1), (git(checkout, "rev-parse", "HEAD"), 0)):
+
+    def pushing(revision: str) -> tuple[int, bool]:
         engine.images.build(path=str(tmp_path), tag=f"{name}-of", labels={label: revision})
         done = push(cloud, checkout, f"{name}-of")
-        assert done.returncode == status, done.stderr
-        assert ("run 'make build' first" in done.stderr) == (status == 1)
+        return done.returncode, "run 'make build' first" in done.stderr
+
+    head = git(checkout, "rev-parse", "HEAD")
+    assert pushing("0" * 40) == (1, True) and pushing(head) == (0, False)
+    (checkout / "work").write_text("done since it was built")
+    assert pushing(head) == (1, True)
+    here = subprocess.run([checkout / SCRIPT.name, "--revision"], capture_output=True, text=True).stdout
+    assert pushing(here.strip()) == (0, False)
+    (checkout / "work").unlink()
 
 
 def test_an_immutable_tag_stays_what_it_is(cloud, checkout, engine, name, pushed, tmp_path):  # noqa: F811
@@ -210,7 +218,9 @@ def test_who_may_not_push_is_told_why(cloud, engine, name, repository, login, sa
     assert said in " ".join(answer.get("error", "") for answer in answers)
 
 
-def test_the_services_use_what_was_pushed(cloud, checkout, name, pushed, monkeypatch):
+def test_the_services_use_what_was_pushed(
+    cloud, checkout, engine, name, pushed, monkeypatch, tmp_path  # noqa: F811
+):  # fmt: skip
     file = checkout / ".local" / "images.json"
     documents = json.loads(file.read_text())
     assert documents["123456789012/us-east-1"][name].startswith(pushed.split("@")[0] + "@sha256:")
@@ -222,6 +232,11 @@ def test_the_services_use_what_was_pushed(cloud, checkout, name, pushed, monkeyp
     aws = Aws(services.Settings.load())
     assert aws.image("train") == pushed
     assert aws.image("serve") == "123456789012.dkr.ecr.us-east-1.amazonaws.com/bintally-serve:latest"
+    # From a checkout that has pushed nothing:
+    build(engine, tmp_path, name)
+    commit(checkout)
+    [newest] = push(cloud, checkout, name).stdout.split()
+    assert aws.newest_image(name) == newest and aws.newest_image("absent/from-ecr") is None
     monkeypatch.setenv("BINTALLY_TRAIN_IMAGE", "mine:1")
     assert Aws(services.Settings.load()).image("train") == "mine:1"
 
