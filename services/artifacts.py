@@ -26,16 +26,16 @@ def resolve(aws: Aws, wanted: str | None) -> str:
 def newest_trained(aws: Aws) -> str | None:
     """S3 address of the artifact of the last training job of ours that completed."""
     sagemaker = aws.client("sagemaker")
-    listed = sagemaker.list_training_jobs(
+    pages = sagemaker.get_paginator("list_training_jobs").paginate(
         NameContains=f"{jobs.TRAINING}-",
-        StatusEquals="Completed",
+        StatusEquals="Completed",  # of each page: one that is empty may have others after it
         SortBy="CreationTime",
         SortOrder="Descending",
-        MaxResults=1,
-    )["TrainingJobSummaries"]
-    if not listed:
+    )
+    last = next((job for page in pages for job in page["TrainingJobSummaries"]), None)
+    if last is None:
         return None
-    job = sagemaker.describe_training_job(TrainingJobName=listed[0]["TrainingJobName"])
+    job = sagemaker.describe_training_job(TrainingJobName=last["TrainingJobName"])
     return job["ModelArtifacts"]["S3ModelArtifacts"]
 
 

@@ -89,14 +89,42 @@ class Aws:
         return self.settings.role or f"arn:aws:iam::{self.account}:role/bintally-execution"
 
     def image(self, name: str) -> str:
-        """URI of an image by its name's end (``train``): set, or by digest as it was pushed last."""
-        return self.pushed(name) or (
-            f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/bintally-{name}:latest"
+        """URI of an image by its name's end (``train``): set, or by digest as it was pushed last.
+
+        Raises ServiceError where there is none; localcloud takes a name for what it runs as processes.
+        """
+        if found := self.pushed(name):
+            return found
+        if self.endpoint_url:
+            return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com/bintally-{name}:latest"
+        raise ServiceError(
+            f"ECR of account {self.account} in {self.region} has no image bintally-{name}: "
+            f"'make push CLOUD=aws' brings it there, BINTALLY_{name.upper()}_IMAGE names another"
         )
 
     def pushed(self, name: str) -> str | None:
-        """The same, but None for an image that is neither set nor pushed."""
-        return getattr(self.settings, f"{name}_image") or self._pushed_images.get(f"bintally-{name}")
+        """The same, but None for an image that is neither set nor pushed, from here or from elsewhere."""
+        repository = f"bintally-{name}"
+        found = getattr(self.settings, f"{name}_image") or self._pushed_images.get(repository)
+        if found or self.endpoint_url:  # to localcloud nobody pushes but from here
+            return found
+        return self.newest_image(repository)
+
+    def newest_image(self, repository: str) -> str | None:
+        """URI by digest of what was pushed last to a repository, by whomever; None where there is nothing."""
+        ecr = self.client("ecr")
+        pages = ecr.get_paginator("describe_images").paginate(
+            repositoryName=repository, filter={"tagStatus": "TAGGED"}
+        )
+        try:
+            images = [image for page in pages for image in page["imageDetails"]]
+        except ecr.exceptions.RepositoryNotFoundException:
+            return None
+        if not images:
+            return None
+        [found] = ecr.describe_repositories(repositoryNames=[repository])["repositories"]
+        newest = max(images, key=lambda image: image["imagePushedAt"])
+        return f"{found['repositoryUri']}@{newest['imageDigest']}"
 
     @cached_property
     def _pushed_images(self) -> dict[str, str]:

@@ -112,14 +112,27 @@ def show(predictions: list[dict], evaluation: dict) -> None:
 
 def further(summary: dict, target: Path, flags: argparse.Namespace) -> None:
     console.out.print(f"\n{summary['seconds']:.0f} seconds, written to {target}. To look further:")
-    for command, what in (
-        ("make status", "what is running"),
-        ("make predict IMAGE=bin.jpg EXPECTED=3", "ask about a photograph of yours"),
-        ('eval "$(make -s env)"', "point this shell, the AWS CLI or boto3 at it, then for example"),
+    asking = ("make predict IMAGE=bin.jpg EXPECTED=3", "ask about a photograph of yours")
+    looking = (
         (f"aws logs describe-log-streams --log-group-name {jobs.TRAINING_LOGS}", "the logs of training"),
         (f"aws sagemaker describe-endpoint --endpoint-name {summary['endpoint']}", "the endpoint"),
-        ("make down", "stop it all; 'make up' brings it back"),
-    ):
+    )
+    if flags.aws:
+        commands = (
+            (f"{asking[0]} CLOUD=aws", asking[1]),
+            *looking,
+            ("make undeploy CLOUD=aws", "delete the endpoint, which costs money until then"),
+            ("make teardown CLOUD=aws", "all that is there, and how to delete it"),
+        )
+    else:
+        commands = (
+            ("make status", "what is running"),
+            asking,
+            ('eval "$(make -s env)"', "point this shell, the AWS CLI or boto3 at it, then for example"),
+            *looking,
+            ("make down", "stop it all; 'make up' brings it back"),
+        )
+    for command, what in commands:
         console.out.print(f"  {command:<62} {what}", markup=False)
 
 

@@ -92,7 +92,11 @@ def put_endpoint(aws: Aws, configuration: str, plan: rollout.Plan, bounds: scali
 
     Raises ServiceError with SageMaker's reason; an endpoint that was serving goes on as it was.
     """
-    endpoint = rollout.describe(aws)
+    endpoint = rollout.settled(aws, aws.settings.endpoint)
+    if endpoint and endpoint["EndpointStatus"] == "Failed":  # it serves nothing, and can only be deleted
+        print(f"deleted   endpoint {aws.settings.endpoint}, which had failed; it is made again")
+        rollout.delete(aws, aws.settings.endpoint)
+        endpoint = None
     if endpoint is None:
         return rollout.create(aws, configuration)
     return rollout.update(aws, configuration, plan, scaling.before_update(aws, bounds, endpoint))
@@ -113,11 +117,7 @@ def delete(aws: Aws) -> dict:
     """Delete what ``deploy`` created; what is already gone is no error. Captured data stays."""
     sagemaker, lambda_, settings = aws.client("sagemaker"), aws.client("lambda"), aws.settings
     scaling.delete(aws)
-    if rollout.describe(aws):
-        sagemaker.delete_endpoint(EndpointName=settings.endpoint)
-        sagemaker.get_waiter("endpoint_deleted").wait(
-            EndpointName=settings.endpoint, WaiterConfig={"Delay": 2}
-        )
+    rollout.delete(aws, settings.endpoint)
     rollout.delete_alarms(aws)
     alarms.delete(aws, settings.endpoint)
     pages = sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=settings.endpoint)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from services import bootstrap, objects
+from services import bootstrap, objects, rollout
 from services.aws import Aws
 
 OURS = "bintally"  # what the names of all that is ours begin with
@@ -121,12 +121,6 @@ def scalable_targets(aws: Aws) -> list[str]:
     return [t["ResourceId"] for t in listed if t["ResourceId"].startswith(f"endpoint/{OURS}")]
 
 
-def delete_endpoint(aws: Aws, name: str) -> None:
-    sagemaker = aws.client("sagemaker")
-    sagemaker.delete_endpoint(EndpointName=name)
-    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 2})
-
-
 def model_packages(aws: Aws) -> list[str]:
     return [
         package["ModelPackageArn"]
@@ -176,7 +170,7 @@ KINDS = (  # in the order in which they can be deleted
     Kind(
         "endpoints",
         named("sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
-        each(delete_endpoint),
+        each(rollout.delete),
     ),
     Kind(
         "endpoint configurations",

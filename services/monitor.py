@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     settings = Settings.load(flags)
     aws = Aws(settings)
     console.target(aws, flags.aws)
-    endpoint = rollout.describe(aws)
+    endpoint = rollout.describe(aws, aws.settings.endpoint)
     if endpoint is None or not endpoint.get("ProductionVariants"):
         raise ServiceError(f"no endpoint {settings.endpoint} that serves: run 'make deploy' first")
     document, folder = read(aws, endpoint, windows, flags)

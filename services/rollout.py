@@ -145,6 +145,22 @@ def update(aws: Aws, configuration: str, plan: Plan, retained: dict) -> dict:
     return _wait(aws, configuration, alarms)
 
 
+def settled(aws: Aws, name: str) -> dict | None:
+    """DescribeEndpoint's answer as soon as the endpoint is not changing: while it is, AWS refuses to change
+    or delete it. None where there is none."""
+    with Console(stderr=True).status(f"waiting for endpoint {name}, which is changing"):
+        while (document := describe(aws, name)) and document["EndpointStatus"] in deployment.CHANGING:
+            time.sleep(POLL)
+    return document
+
+
+def delete(aws: Aws, name: str) -> None:
+    """Delete an endpoint, and wait until it is gone; one that is gone already is no error."""
+    if settled(aws, name):
+        aws.client("sagemaker").delete_endpoint(EndpointName=name)
+        settled(aws, name)
+
+
 def _firing(aws: Aws, alarms: Sequence[str]) -> list[str]:
     if not alarms:  # which AWS would take for all there are
         return []
@@ -156,7 +172,7 @@ def _wait(aws: Aws, configuration: str, alarms: Sequence[str] = ()) -> dict:
     """Show each stage until there is none left; raises ServiceError unless ``configuration`` serves then."""
     name, shown = aws.settings.endpoint, ""
     with Console(stderr=True).status(f"waiting for endpoint {name}"):
-        while (document := describe(aws)) and document["EndpointStatus"] in deployment.CHANGING:
+        while (document := describe(aws, name)) and document["EndpointStatus"] in deployment.CHANGING:
             if (stage := _stage(document)) not in ("", shown):
                 console.err.print(f"  {stage}")
                 shown = stage
@@ -186,6 +202,6 @@ def _stage(document: dict) -> str:
     return ""
 
 
-def describe(aws: Aws) -> dict | None:
+def describe(aws: Aws, name: str) -> dict | None:
     """DescribeEndpoint's answer, or None where there is no such endpoint."""
-    return deployment.describe(aws.client("sagemaker"), aws.settings.endpoint)
+    return deployment.describe(aws.client("sagemaker"), name)

@@ -16,6 +16,7 @@ from containers.common.errors import SettingsError
 
 PREFIX = "BINTALLY_"
 FALLBACK_REGION = "us-east-1"
+SWITCH = ("on", "off")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Settings:
     prefix: str = "bintally"  # of every key in the bucket
     stack: str = "bintally"  # what bootstrap makes: the bucket, and a role for each kind of work
     role: str = ""  # one role for all work, instead of the stack's
-    train_image: str = ""  # as pushed last, or <account>.dkr.ecr.<region>.amazonaws.com/bintally-train:latest
+    train_image: str = ""  # as pushed last from here, or else as ECR has it newest
     serve_image: str = ""
     function_image: str = ""
     explore_image: str = ""
@@ -41,6 +42,7 @@ class Settings:
     evaluate_instance: str = "ml.m5.xlarge"
     monitor_instance: str = "ml.m5.xlarge"
     serve_instance: str = "ml.m5.xlarge"
+    profiler: str = "on"  # off: for accounts that SageMaker's own profiler is closed to
     local: Path = Path(".local")  # work files on this machine
     abid_bucket: str = "aft-vbi-pds"
     abid_region: str = "us-east-1"
@@ -60,7 +62,7 @@ class Settings:
     def load(cls, flags: argparse.Namespace | None = None) -> "Settings":
         """Defaults, then the environment, then those of ``flags`` that carry a field's name and are set.
 
-        Raises SettingsError for a ``BINTALLY_*`` variable that names no setting.
+        Raises SettingsError for a ``BINTALLY_*`` variable that names no setting, or a switch that is neither.
         """
         variables = {_variable(field.name): field.name for field in fields(cls)}
         unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in variables)
@@ -72,6 +74,8 @@ class Settings:
         }
         given = vars(flags) if flags else {}
         values |= {f.name: given[f.name] for f in fields(cls) if given.get(f.name) is not None}
+        if values.get("profiler", "on") not in SWITCH:
+            raise SettingsError(f"BINTALLY_PROFILER is {values['profiler']}: use on or off")
         values["region"] = values.get("region") or _region()
         values["local"] = Path(values.get("local", cls.local))
         return cls(**values)

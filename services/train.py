@@ -12,7 +12,7 @@ from containers.common import recipe as recipes
 from containers.common.errors import SettingsError
 from services import console, jobs
 from services.aws import Aws
-from services.settings import Settings
+from services.settings import SWITCH, Settings
 
 NUMBER = r"([0-9.]+(?:e[-+]?[0-9]+)?)"
 PROFILING_INTERVAL = 500  # milliseconds between two of SageMaker's measurements of the instance
@@ -42,9 +42,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--train-image", metavar="URI", help="the training image")
     p.add_argument("--checkpoints", help="s3://… to resume from and to keep checkpoints in")
     p.add_argument("--hours", type=float, default=24, help="the job is stopped after this time")
-    p.add_argument(
-        "--no-profiler", action="store_true", help="for accounts that SageMaker's own profiler is closed to"
-    )
+    p.add_argument("--profiler", choices=SWITCH, help="SageMaker's own (default on)")
     p.add_argument("--no-wait", action="store_true", help="start the job and return")
     console.add_aws_flag(p)
     return p
@@ -107,7 +105,7 @@ def request(
         "StoppingCondition": {"MaxRuntimeInSeconds": int(flags.hours * 3600)},
         "Tags": deployment.TAGS,
     }
-    if not flags.no_profiler:
+    if aws.settings.profiler == "on":
         parameters["ProfilerConfig"] = {
             "S3OutputPath": output,
             "ProfilingIntervalInMilliseconds": PROFILING_INTERVAL,
