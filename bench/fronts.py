@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench import machine
+from containers.common import card as cards
 from tests import ABID
 from tests.engine import docker
 from tests.images.containers import HARDENED, SERVING_IMAGES, Served
@@ -177,7 +178,8 @@ def main() -> None:
     versions = json.loads(
         docker("run", "--rm", "--entrypoint", "python", "bintally-torchserve", "-c", VERSIONS).stdout
     )
-    machine.write("fronts", rows, versions=versions)
+    name = cards.read(model).name
+    machine.write("fronts", [{"model": name, **row} for row in rows], versions=versions)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a figure was measured on: the first columns of every table in this folder."""
+"""What a figure was measured on: the last columns of every table in this folder."""
 
 import csv
 import os

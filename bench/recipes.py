@@ -3,10 +3,10 @@
     .local/venv/train/bin/python -m bench.recipes .local/data/abid-… twins "a term on twins" twins=0.5 seed=1
 
 The folder is what ``make data ARGS=--use-extra`` leaves, with metadata/ beside the photographs in SOURCE.
-Options are the trainer's hyperparameters and those of ``Options``: what was tried and is not in the trainer,
-since it did not help. One process on one thread, so that several can run side by side. Rows of the trainer
-itself, of means of networks and of a GPU were added by hand, as their column ``what`` says; ``affine`` is now
-``scale`` and ``rotation``.
+Options are the trainer's hyperparameters, but for ``REFUSED``, and those of ``Options``: what was tried and
+is not in the trainer, since it did not help. One process on one thread, so that several can run side by side.
+Rows of the trainer itself, of means of networks and of a GPU were added by hand, as their column ``what``
+says; ``affine`` is now ``scale`` and ``rotation``.
 """
 
 import csv
@@ -37,6 +37,12 @@ BASE = Hyperparameters(
     batch_size=24, learning_rate=6e-4, head_learning_rate=3.0, warmup_epochs=0.5, drop_rate=0.2,
     ema_decay=0.998,
 )  # fmt: skip
+# The trainer's alone: an experiment would ignore them, and its row would claim what was not tried.
+REFUSED = {
+    "teachers", "teacher_epochs", "generations", "rendered_epochs", "distillation", "mirror", "precision",
+    "channels_last", "workers", "torchscript", "report_pictures", "profile_steps", "false_alarm_rate",
+    "missed_error_rate",
+}  # fmt: skip
 DIFFERENCES = 9  # of two counts: -4..4
 ENDS = (("", "value"), ("_low", "low"), ("_high", "high"))  # of a column's name, and what it holds
 
@@ -228,7 +234,7 @@ def main() -> None:
 def _read(defaults, given: dict[str, str]):
     """The options of ``defaults``' kind, taken out of ``given``."""
     hints = get_type_hints(type(defaults))
-    known = [f.name for f in fields(defaults) if f.name in given]
+    known = [f.name for f in fields(defaults) if f.name in given and f.name not in REFUSED]
     cast = {name: (lambda t: t.lower() == "true") if hints[name] is bool else hints[name] for name in known}
     return replace(defaults, **{name: cast[name](given.pop(name)) for name in known})
 

@@ -2,8 +2,8 @@
 
     .local/venv/train/bin/python -m bench.training
 
-Each row is the second epoch of a whole trainer process under torchrun; the first one warms up. The
-last columns are ratios within this run: to float32 with one process, of the same network and size.
+Each row is the second epoch of a whole trainer process under torchrun; the first one warms up. Ratios
+are within this run: to float32 with one process, of the same network and size.
 """
 
 import re
