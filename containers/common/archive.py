@@ -2,6 +2,7 @@
 
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 
 from containers.common.errors import ModelError
@@ -34,7 +35,9 @@ def unpack(archive: Path, folder: Path) -> None:
                     raise ModelError(f"{archive.name} holds {member.name!r}: an artifact is plain files only")
                 with tar.extractfile(member) as source, (folder / member.name).open("wb") as target:
                     shutil.copyfileobj(source, target)
+            while tar.fileobj.read(2**20):  # tarfile stops before gzip's checksum, which ends the stream
+                pass
     except FileNotFoundError:
         raise ModelError(f"{archive} is missing") from None
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ModelError(f"{archive} is damaged: {error}") from None

@@ -8,12 +8,16 @@ import boto3
 from botocore.config import Config
 
 
+def region() -> str | None:
+    """SageMaker's containers name it in AWS_REGION only, which boto3 does not read."""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
 @cache
 def client(service: str):
-    """A boto3 client with retries. SageMaker's containers name their region in AWS_REGION only."""
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    """A boto3 client with retries, in this container's region."""
     config = Config(connect_timeout=10, retries={"mode": "standard", "max_attempts": 6})
-    return boto3.client(service, region_name=region, config=config)
+    return boto3.client(service, region_name=region(), config=config)
 
 
 def location(uri: str) -> tuple[str, str]:

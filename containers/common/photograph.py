@@ -15,6 +15,11 @@ MAX_PIXELS = 40_000_000  # a larger photograph is refused before it is decoded
 COPY_SIZE = (224, 224)
 COPY_QUALITY = 75
 
+# A JPEG's scan can be a few bytes long, and decoding it visits every pixel all the same. Progressive files
+# have about ten; thumbnails and other data beside the photograph may hold the two bytes a few times more.
+START_OF_SCAN = b"\xff\xda"
+MAX_SCANS = 100
+
 Image.MAX_IMAGE_PIXELS = None  # our own, lower limit is checked in ``decode``
 
 
@@ -25,7 +30,8 @@ class PhotographError(BinTallyError):
 def decode(data: bytes) -> Image.Image:
     """Decode a JPEG or PNG fully, upright by its EXIF orientation, as RGB.
 
-    Raises PhotographError for anything else, for damaged data and for more than ``MAX_PIXELS``.
+    Raises PhotographError for anything else, for damaged data, and for more than ``MAX_PIXELS`` or
+    ``MAX_SCANS``.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=tuple(FORMATS.values()))
@@ -33,6 +39,8 @@ def decode(data: bytes) -> Image.Image:
             raise PhotographError(
                 f"the photograph has {image.width}×{image.height} pixels; the limit is 40 million"
             )
+        if image.format != "PNG" and (scans := data.count(START_OF_SCAN)) > MAX_SCANS:
+            raise PhotographError(f"the photograph is a JPEG of {scans} scans; the limit is {MAX_SCANS}")
         return ImageOps.exif_transpose(image).convert("RGB")
     except PhotographError:
         raise

@@ -96,7 +96,10 @@ class Search:
             f"photographs={trial.photographs} starts; {self._left():.0f} s left"
         )
         row = self._run_trial(trial, seconds)
-        self.rows = [old for old in self.rows if (old.trial, old.round) != (row.trial, row.round)] + [row]
+        before = [old for old in self.rows if (old.trial, old.round) == (row.trial, row.round)]
+        # A score that an earlier run found is worth more than a retry without one.
+        if row.validation_accuracy is not None or leaderboard.best(before) is None:
+            self.rows = [old for old in self.rows if old not in before] + [row]
         self._keep()
         scores = ""
         if row.validation_accuracy is not None:

@@ -8,7 +8,7 @@ import signal
 import sys
 
 from flask import Flask, Response, request
-from waitress.server import create_server
+from waitress.server import BaseWSGIServer, create_server
 
 from containers.common.errors import BinTallyError
 from containers.serve import handler, requests, servers, state
@@ -16,6 +16,8 @@ from containers.serve import handler, requests, servers, state
 # Bytes taken from a connection at once. One thread receives for all, and Python runs one thread at a time:
 # in waitress's own 8 KiB a photograph takes seven turns, for which the others wait.
 RECEIVED = 2**18
+# Bytes of a body that waitress takes at all; above half of it, the refusal is this module's JSON.
+MAX_RECEIVED = 4 * requests.MAX_BODY
 
 
 def create(model: handler.Handler) -> Flask:
@@ -61,6 +63,20 @@ def respond(answer: handler.Answer) -> Response:
     return Response(answer.body, status=answer.status, mimetype="application/json")
 
 
+def listen(app: Flask, host: str, port: int) -> BaseWSGIServer:
+    """Takes the port; nothing is answered before the server's ``run``."""
+    return create_server(
+        app,
+        host=host,
+        port=port,
+        # More than the handler computes with: some may wait for S3, and /ping must not wait behind them.
+        threads=max(8, 4 * servers.workers()),
+        recv_bytes=RECEIVED,
+        max_request_body_size=MAX_RECEIVED,
+        ident="bintally",
+    )
+
+
 def main() -> int:
     try:
         app = create(handler.load())
@@ -69,9 +85,7 @@ def main() -> int:
         return 1
     port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
     host = os.environ.get("BINTALLY_HOST", "0.0.0.0")  # in a container, every address is the container's own
-    server = create_server(
-        app, host=host, port=port, threads=servers.workers(), recv_bytes=RECEIVED, ident="bintally"
-    )
+    server = listen(app, host, port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then lets its threads finish
     server.run()
     return 0

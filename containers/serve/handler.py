@@ -7,6 +7,7 @@ that a front must agree on (validation, decoding, the network, the verdict, erro
 
 import json
 import os
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from containers.common import paths
 from containers.common.errors import BinTallyError, SettingsError
 from containers.common.graph import Graph
 from containers.common.verdict import judge
-from containers.serve import requests, state
+from containers.serve import requests, servers, state
 
 REASONS = {
     200: "OK",
@@ -48,6 +49,8 @@ class Handler:
     def __init__(self, graph: Graph, reader: requests.ObjectReader):
         self.graph = graph
         self.reader = reader
+        # Held to decode and to count, by no more threads than there are cores; never while S3 is waited for.
+        self.cores = threading.Semaphore(servers.workers())
 
     def answer(self, batch: list[tuple[bytes, str, str]]) -> list[Answer]:
         """(body, content type, custom attributes) of each request -> its answer, in order.
@@ -55,19 +58,30 @@ class Handler:
         A request that cannot be answered does not spoil the others: the network runs on the rest.
         """
         answers: list[Answer | None] = [None] * len(batch)
-        ready: list[tuple[int, np.ndarray, int | None]] = []
+        asked: dict[int, requests.Request] = {}
         for index, (body, content_type, attributes) in enumerate(batch):
             try:
-                request = requests.parse(body, content_type, attributes, self.reader)
-                ready.append((index, self.graph.prepare(request.photograph), request.expected))
+                asked[index] = requests.parse(body, content_type, attributes, self.reader)
             except requests.RequestError as error:
                 answers[index] = failure(error.status, error.code, str(error))
+        if asked:
+            with self.cores:
+                for index, answer in self._count(asked).items():
+                    answers[index] = answer
+        return answers
+
+    def _count(self, asked: dict[int, requests.Request]) -> dict[int, Answer]:
+        answers: dict[int, Answer] = {}
+        pixels: dict[int, np.ndarray] = {}
+        for index, request in asked.items():
+            try:
+                pixels[index] = self.graph.prepare(request.photograph)
             except BinTallyError as error:
                 answers[index] = failure(400, "bad_photograph", str(error))
-        if ready:
-            probabilities = self.graph(np.stack([pixels for _, pixels, _ in ready]))
-            for (index, _, expected), row in zip(ready, probabilities, strict=True):
-                answers[index] = Answer(200, self._document(row, expected))
+        if pixels:
+            probabilities = self.graph(np.stack(list(pixels.values())))
+            for index, row in zip(pixels, probabilities, strict=True):
+                answers[index] = Answer(200, self._document(row, asked[index].expected))
         return answers
 
     def _document(self, row: np.ndarray, expected: int | None) -> dict:

@@ -5,6 +5,7 @@ import binascii
 import json
 import os
 import re
+import threading
 from dataclasses import dataclass
 
 from containers.common.errors import BinTallyError
@@ -13,6 +14,19 @@ from containers.common.photograph import FORMATS
 MAX_BODY = 8 * 2**20  # bytes of one photograph; its base64 form in JSON may be a third longer
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 JSON_FIELDS = {"image", "s3_uri", "expected"}
+MAX_KEY = 1024  # bytes of UTF-8, S3's own limit
+# S3's refusals with a status of 4xx for which nobody who asks for a photograph is to blame: the deployment's
+# credentials, its clock, the network, too many requests.
+NOT_THE_CLIENTS = {
+    "AuthorizationHeaderMalformed",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "RequestTimeout",
+    "SignatureDoesNotMatch",
+    "SlowDown",
+}
 
 
 class RequestError(BinTallyError):
@@ -99,6 +113,7 @@ class ObjectReader:
     def __init__(self, buckets: frozenset[str]):
         self.buckets = buckets
         self._client = None
+        self._lock = threading.Lock()  # boto3's session makes one client at a time
 
     @classmethod
     def from_environment(cls) -> "ObjectReader":
@@ -112,8 +127,12 @@ class ObjectReader:
             if isinstance(uri, str)
             else None
         )
-        if not match:
-            raise RequestError(422, "bad_s3_uri", "s3_uri must be s3://bucket/key")
+        if not match or not _is_key(match[2]):
+            raise RequestError(
+                422,
+                "bad_s3_uri",
+                f"s3_uri must be s3://bucket/key, the key of at most {MAX_KEY} bytes in UTF-8",
+            )
         bucket, key = match.groups()
         if bucket not in self.buckets:
             raise RequestError(403, "bucket_not_allowed", f"this deployment does not read bucket {bucket}")
@@ -124,9 +143,15 @@ class ObjectReader:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
-        self._client = self._client or boto3.client(
-            "s3", config=Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 2})
-        )
+        from containers.common import aws
+
+        with self._lock:
+            self._client = self._client or boto3.client(
+                "s3",
+                region_name=aws.region(),
+                # Short, since whoever waits holds one of the front's threads.
+                config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2}),
+            )
         try:
             answer = self._client.get_object(Bucket=bucket, Key=key)
             if answer["ContentLength"] > MAX_BODY:
@@ -137,12 +162,29 @@ class ObjectReader:
                 )
             return answer["Body"].read()
         except ClientError as error:
-            if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket", "404"):
-                raise RequestError(404, "no_such_object", f"s3://{bucket}/{key} does not exist") from None
-            raise RequestError(
-                503, "storage_unavailable", "the photograph could not be read from S3"
-            ) from None
+            raise _refusal(error.response, f"s3://{bucket}/{key}") from None
         except BotoCoreError:
-            raise RequestError(
-                503, "storage_unavailable", "the photograph could not be read from S3"
-            ) from None
+            raise _unavailable() from None
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(key.encode()) <= MAX_KEY
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell
+        return False
+
+
+def _refusal(response: dict, uri: str) -> RequestError:
+    """What S3's own refusal means to whoever asked for the photograph."""
+    status, code = response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"]
+    if code in NOT_THE_CLIENTS or status == 429 or not 400 <= status < 500:
+        return _unavailable()
+    if status == 404:
+        return RequestError(404, "no_such_object", f"{uri} does not exist")
+    if status == 403:  # also for an object that is missing, where the bucket may not be listed
+        return RequestError(403, "object_not_allowed", f"this deployment may not read {uri}: {code}")
+    return RequestError(422, "bad_s3_uri", f"S3 refuses to read {uri}: {code}")
+
+
+def _unavailable() -> RequestError:
+    return RequestError(503, "storage_unavailable", "the photograph could not be read from S3")

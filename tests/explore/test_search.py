@@ -131,6 +131,13 @@ def test_a_trial_that_was_cut_off_is_tried_again_and_its_row_replaced(tmp_path):
     assert [(r.trial, r.status) for r in world.search(rows)] == [(0, "completed"), (1, "completed")]
 
 
+def test_a_score_outlives_a_retry_without_one(tmp_path):
+    rows = [row(0, 0.2), row(1, 0.3, status="cut off")]
+    world = World(tmp_path, seconds=10_000.0, stop_after=1)
+    world.search(rows)
+    assert world.tried == [(1, "subset")] and world.kept()[0] == rows
+
+
 def test_a_search_with_nothing_left_to_do_writes_its_results_again(tmp_path):
     world = World(tmp_path, seconds=20.0)
     rows = world.search()

@@ -52,6 +52,19 @@ def test_the_champion_is_replaced_under_the_alarms_that_exist(monkeypatch):
     assert update["RetainAllVariantProperties"] is True  # as many instances as autoscaling has come to
 
 
+@pytest.mark.parametrize(
+    "capture", [{}, {"DataCaptureConfig": {"EnableCapture": False, "InitialSamplingPercentage": 25}}]
+)
+def test_capture_that_an_operator_turned_off_stays_off(monkeypatch, capture):
+    fake = cloud(monkeypatch, endpoint("live"))
+    variants = fake.describe_endpoint_config("live")["ProductionVariants"]
+    monkeypatch.setattr(
+        fake, "describe_endpoint_config", lambda **_: {"ProductionVariants": variants, **capture}
+    )
+    app.handler(EVENT, None)
+    assert "DataCaptureConfig" not in fake.made("configuration")[0]
+
+
 def test_another_instance_type_begins_with_its_own_number_of_instances(monkeypatch):
     fake = cloud(monkeypatch, endpoint("live"))
     app.handler({**EVENT, "instance_type": "ml.c5.large"}, None)

@@ -8,6 +8,8 @@ import pytest
 from containers.common.archive import unpack
 from containers.common.errors import ModelError
 
+SIZE = 300_000  # bytes: several of deflate's stored blocks
+
 
 def packed(tmp_path, *members: tarfile.TarInfo):
     path = tmp_path / "model.tar.gz"
@@ -39,6 +41,22 @@ def test_nothing_but_files(tmp_path, kind):
     member.type, member.linkname = kind, "/etc/passwd"
     with pytest.raises(ModelError, match="plain files only"):
         unpack(packed(tmp_path, member), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"), [(b"\0", "CRC check failed"), (b"\xff" * 70_000, "invalid")], ids=["byte", "block"]
+)
+def test_damage_that_only_the_compression_shows(tmp_path, damage, said):
+    path = tmp_path / "model.tar.gz"
+    with tarfile.open(path, "w:gz", compresslevel=0) as tar:
+        member = tarfile.TarInfo("model.onnx")
+        member.size = SIZE
+        tar.addfile(member, io.BytesIO(b"\x01" * SIZE))
+    data = bytearray(path.read_bytes())
+    data[SIZE // 2 : SIZE // 2 + len(damage)] = damage
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=f"damaged: .*{said}"):
+        unpack(path, tmp_path)
 
 
 def test_a_damaged_and_a_missing_archive(tmp_path):

@@ -1,12 +1,18 @@
 """The Flask front, and the interface that multi-model-server and TorchServe call."""
 
 import ast
+import contextlib
+import http.client
 import json
+import socket
 import subprocess
 import sys
+import threading
 
+import numpy as np
 import pytest
 
+from containers.common import card as cards
 from containers.serve import front, handler, state
 from tests import ROOT
 from tests.serve.test_requests import encoded
@@ -63,6 +69,83 @@ def test_an_unforeseen_error_shows_no_traceback(handler, monkeypatch):
         and "secret" not in answer.text
         and answer.json["error"]["code"] == "internal"
     )
+
+
+class Waiting:
+    """A model whose requests wait, as for S3, until they are let go."""
+
+    def __init__(self):
+        self.entered, self.let_go = threading.Event(), threading.Event()
+
+    def answer(self, batch: list) -> list[handler.Answer]:
+        self.entered.set()
+        self.let_go.wait()
+        return [handler.Answer(200, {})]
+
+
+@pytest.fixture
+def waiting(monkeypatch):
+    """The real server on a port of its own, of a container with one core."""
+    monkeypatch.setenv("BINTALLY_WORKERS", "1")
+    model = Waiting()
+    server = front.listen(front.create(model), "127.0.0.1", 0)
+    threading.Thread(target=server.run, daemon=True).start()
+    yield model, ("127.0.0.1", server.effective_port)
+    model.let_go.set()
+    server.close()
+
+
+def test_a_ping_does_not_wait_behind_a_slow_store(waiting):
+    model, address = waiting
+    slow, ping = (http.client.HTTPConnection(*address, timeout=60) for _ in range(2))
+    with contextlib.closing(slow), contextlib.closing(ping):
+        slow.request("POST", "/invocations", b"x", {"Content-Type": "image/jpeg"})
+        model.entered.wait()
+        ping.request("GET", "/ping")
+        assert ping.getresponse().status == 503  # there is no supervisor
+        model.let_go.set()
+        assert slow.getresponse().status == 200
+
+
+def test_what_is_far_too_large_is_not_received(waiting):
+    _, address = waiting
+    with socket.create_connection(address) as connection:
+        header = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: {front.MAX_RECEIVED}\r\n\r\n"
+        connection.sendall(header.encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")
+
+
+class Cored:
+    """A graph and a reader that note whether they run with the handler's one core."""
+
+    def __init__(self):
+        self.card, self.with_core = cards.read(ROOT / "models"), {}
+
+    def read(self, uri: str) -> bytes:
+        return self._note("read", encoded())
+
+    def prepare(self, data: bytes) -> np.ndarray:
+        return self._note("prepare", np.zeros((2, 2, 3), np.uint8))
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        return self._note("count", np.full((len(batch), 5), 0.2))
+
+    def _note(self, step: str, result):
+        free = self.handler.cores.acquire(blocking=False)
+        if free:
+            self.handler.cores.release()
+        self.with_core[step] = not free
+        return result
+
+
+def test_a_core_is_taken_to_decode_and_count_but_not_to_read_from_the_store(monkeypatch):
+    monkeypatch.setenv("BINTALLY_WORKERS", "1")
+    cored = Cored()
+    cored.handler = handler.Handler(cored, cored)
+    [answer] = cored.handler.answer([(b'{"s3_uri": "s3://bins/a.jpg"}', "application/json", "")])
+    assert answer.status == 200
+    assert cored.with_core == {"read": False, "prepare": True, "count": True}
 
 
 class Context:

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from containers.common import photograph
 from tests import ABID, squares
@@ -45,6 +45,16 @@ def test_orientation_alpha_and_grey():
 def test_what_is_no_photograph(data):
     with pytest.raises(photograph.PhotographError):
         photograph.decode(data)
+
+
+def test_a_jpeg_of_very_many_scans_is_not_decoded():
+    jpeg = encoded(squares.photograph(2, seed=1), progressive=True)
+    assert photograph.decode(jpeg)
+    with pytest.raises(photograph.PhotographError, match="scans; the limit is 100"):
+        photograph.decode(jpeg[:-2] + photograph.START_OF_SCAN * 100 + jpeg[-2:])
+    comment = PngImagePlugin.PngInfo()
+    comment.add_text("Comment", photograph.START_OF_SCAN.decode("latin-1") * 200)
+    assert photograph.decode(encoded(squares.photograph(2, seed=1), "PNG", pnginfo=comment))
 
 
 @pytest.mark.photographs

@@ -4,8 +4,11 @@ import base64
 import io
 import json
 import zlib
+from types import SimpleNamespace
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from containers.common.photograph import MAX_PIXELS
 from containers.serve import requests
@@ -98,6 +101,8 @@ REFUSALS = [
     (encoded(), "image/jpeg", "expected=", 422, "bad_expected"),
     (as_json(s3_uri="http://169.254.169.254/latest"), "application/json", "", 422, "bad_s3_uri"),
     (as_json(s3_uri="file:///etc/passwd"), "application/json", "", 422, "bad_s3_uri"),
+    (as_json(s3_uri="s3://bins/\ud800"), "application/json", "", 422, "bad_s3_uri"),
+    (as_json(s3_uri=f"s3://bins/{'é' * 513}"), "application/json", "", 422, "bad_s3_uri"),
     (as_json(s3_uri="s3://elsewhere/a.jpg"), "application/json", "", 403, "bucket_not_allowed"),
 ]
 
@@ -137,3 +142,48 @@ def test_an_unreachable_store_is_503(handler, monkeypatch):
         monkeypatch.setenv(name, value)
     status, document = ask(handler, as_json(s3_uri="s3://bins/a.jpg"), "application/json")
     assert (status, document["error"]["code"]) == (503, "storage_unavailable")
+
+
+class Store:
+    """Stands for ``boto3.client``: S3 that refuses every object with one status and code."""
+
+    def __init__(self, monkeypatch, status: int, code: str):
+        self.response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        monkeypatch.setattr(boto3, "client", self.client)
+
+    def client(self, service: str, **options) -> SimpleNamespace:
+        self.options = options
+        return SimpleNamespace(get_object=self.get_object)
+
+    def get_object(self, **asked):
+        raise ClientError(self.response, "GetObject")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "answered"),
+    [
+        (404, "NoSuchKey", (404, "no_such_object")),
+        (403, "AccessDenied", (403, "object_not_allowed")),
+        (400, "InvalidRequest", (422, "bad_s3_uri")),
+        (403, "InvalidAccessKeyId", (503, "storage_unavailable")),
+        (400, "ExpiredToken", (503, "storage_unavailable")),
+        (429, "TooManyRequests", (503, "storage_unavailable")),
+        (503, "SlowDown", (503, "storage_unavailable")),
+    ],
+)
+def test_what_the_store_refuses(monkeypatch, status, code, answered):
+    Store(monkeypatch, status, code)
+    with pytest.raises(requests.RequestError) as refused:
+        requests.ObjectReader(frozenset({"bins"})).read("s3://bins/a.jpg")
+    assert (refused.value.status, refused.value.code) == answered
+
+
+@pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_the_store_is_of_the_containers_region(monkeypatch, variable):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "eu-west-3")
+    store = Store(monkeypatch, 404, "NoSuchKey")
+    with pytest.raises(requests.RequestError):
+        requests.ObjectReader(frozenset({"bins"})).read("s3://bins/a.jpg")
+    assert store.options["region_name"] == "eu-west-3"

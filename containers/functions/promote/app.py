@@ -101,7 +101,8 @@ def _replace(asked: Event, name: str, champion: str) -> None:
     capture, [variant] = before.get("DataCaptureConfig") or {}, before["ProductionVariants"]
     alike = (deployment.VARIANT, asked.instance_type) == (variant["VariantName"], variant["InstanceType"])
     alarms = _alarms(asked.endpoint)
-    _create(asked, name, capture.get("InitialSamplingPercentage") or deployment.CAPTURE_PERCENT)
+    percent = capture.get("InitialSamplingPercentage", 0) if capture.get("EnableCapture", True) else 0
+    _create(asked, name, percent)
     aws.client("sagemaker").update_endpoint(
         EndpointName=asked.endpoint,
         EndpointConfigName=name,
