@@ -3,7 +3,7 @@
 import time
 import uuid
 
-from localcloud import autoscaling, variants
+from localcloud import autoscaling, endpoint_logs, variants
 from localcloud import endpoint_views as views
 from localcloud.accepted import check
 from localcloud.errors import AwsError, unavailable, validation
@@ -23,6 +23,7 @@ class Endpoints:
     """SageMaker's operations on endpoints: each checks, writes the document, and has the work begun."""
 
     def __init__(self, settings: Settings, runtime: Runtime, store: Store, s3: Objects):
+        self._settings = settings
         self._hosting = Hosting(settings, runtime, store, s3)
         self._store = store
         self.capture = self._hosting.capture
@@ -128,7 +129,7 @@ class Endpoints:
         self.metrics.publish(self._hosting.fleets())
 
     def resume(self) -> None:
-        """After a start-up: what served is started again, in the background.
+        """After a start-up: what served is started again, in the background; logs are readable again.
 
         An update that was cut off is rolled back, a deletion is carried on.
         """
@@ -143,15 +144,17 @@ class Endpoints:
 
     def _resume(self, document: dict) -> None:
         name, status = document["EndpointName"], document["EndpointStatus"]
-        if status == "Failed":
-            return
         if status == "Deleting":
             self._hosting.remove(name)
             return
-        try:
-            fleet = self._hosting.fleet(name, document["Deployment"])
-        except AwsError as error:
-            self._hosting.mark(name, "Failed", FailureReason=error.message)
+        fleet = None
+        if status != "Failed":
+            try:
+                fleet = self._hosting.fleet(name, document["Deployment"])
+            except AwsError as error:
+                self._hosting.mark(name, "Failed", FailureReason=error.message)
+        endpoint_logs.restore_logs(self._settings, name, fleet.first_logs if fleet else ())
+        if fleet is None:
             return
         if status != "Creating":
             self._hosting.mark(name, "SystemUpdating", PendingDeploymentSummary=None, Desired=None)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localcloud.capture import CaptureRule
+from localcloud.endpoint_logs import log_group, stream_name
 from localcloud.errors import unavailable, validation
 from localcloud.gate import Gate
 from localcloud.logs import follow
@@ -28,10 +29,6 @@ READY_SECONDS = 30  # how long a request waits for an instance that is being sta
 DRAIN_SECONDS = 70  # a little more than a container may take for one answer
 STOP_SECONDS = 30  # SageMaker's own, between SIGTERM and SIGKILL
 LOOK_SECONDS = 0.05
-
-
-def log_group(endpoint: str) -> str:
-    return f"/aws/sagemaker/Endpoints/{endpoint}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,19 +52,23 @@ class Fleet:
         self.endpoint = endpoint
         self.variants = variants(deployment, runtime)
         self.capture = CaptureRule.parse(deployment["Config"].get("DataCaptureConfig"))
-        self._deployment = deployment["Id"]
-        self._folder = settings.home / "endpoints" / endpoint / self._deployment
+        self._folder = settings.home / "endpoints" / endpoint / deployment["Id"]
         self._runtime = runtime
         self._s3 = s3
         self._weights = {v.name: v.weight for v in self.variants}
         # Tuples that are replaced, never changed: a request may be reading one.
         self._instances: dict[str, tuple[Instance, ...]] = {v.name: () for v in self.variants}
-        self._number = {v.name: itertools.count() for v in self.variants}
+        self._number = {v.name: self._numbers(v) for v in self.variants}
         self._turn = {v.name: itertools.count() for v in self.variants}
         self._gate = Gate()
         self._lock = threading.Lock()
         self._changing = threading.Lock()  # held while instances are started or retired
         self._stopped = False
+
+    @property
+    def first_logs(self) -> set[Path]:
+        """What the instances write that ``start`` makes."""
+        return {self._log(v, number) for v in self.variants for number in range(v.instances)}
 
     def start(self) -> None:
         """Returns when every instance is ready; raises StartFailed, and then no process is left."""
@@ -180,10 +181,21 @@ class Fleet:
         weights = self._weights
         return random.choices(list(weights), list(weights.values()))[0]
 
+    def _numbers(self, variant: Variant) -> Iterator[int]:
+        """Of its instances: after a start-up those of ``start`` have their old folders, and later ones new
+        ones, as the log of an instance that was retired is complete.
+        """
+        used = (int(folder.name.rpartition("-")[2]) for folder in self._folder.glob(f"{variant.name}-*"))
+        first = range(variant.instances)
+        return itertools.chain(first, itertools.count(max([len(first) - 1, *used]) + 1))
+
+    def _log(self, variant: Variant, number: int) -> Path:
+        return self._folder / f"{variant.name}-{number}" / "log"
+
     def _instance(self, variant: Variant) -> Instance:
         number = next(self._number[variant.name])
-        folder = self._folder / f"{variant.name}-{number}"
-        log = folder / "log"
+        log = self._log(variant, number)
+        folder = log.parent
         spec = Spec(
             name=f"{self.endpoint}-{variant.name}-{number}",
             image=variant.image,
@@ -198,8 +210,7 @@ class Fleet:
             limits=variant.limits,
         )
         worker = Worker(self._runtime, spec, variant.startup_seconds)
-        stream = f"{variant.name}/i-{self._deployment}{number:x}"
-        return Instance(variant, worker, folder, follow(log_group(self.endpoint), stream, log))
+        return Instance(variant, worker, folder, follow(log_group(self.endpoint), stream_name(log), log))
 
     def _start(self, instance: Instance) -> None:
         model = instance.folder / "ml" / "model"

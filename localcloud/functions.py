@@ -57,8 +57,7 @@ class Functions:
     def start(self, identifier: str, event) -> None:
         """Invoke asynchronously with a JSON value, as other services do; raises AwsError if it is unknown."""
         pool = self._pool(self._find(identifier, {}))
-        invocation = (str(uuid.uuid4()), _json(event), None)
-        threading.Thread(target=pool.invoke, args=invocation, name="event", daemon=True).start()
+        pool.start(str(uuid.uuid4()), _json(event), None)
 
     def resume(self) -> None:
         """After a start-up: the logs are there again; processes start with the first invocation.
@@ -146,7 +145,7 @@ class Functions:
         invocation = (request_id, body or b"{}", _client_context(environ))
         pool = self._pool(document)
         if kind == "Event":
-            threading.Thread(target=pool.invoke, args=invocation, name="event", daemon=True).start()
+            pool.start(*invocation)
             return HTTPStatus.ACCEPTED, headers, b""
         outcome = pool.invoke(*invocation)
         if outcome.error:

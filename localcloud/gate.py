@@ -1,12 +1,31 @@
-"""A door for requests: it lets them in until it is closed, and waits for those that are inside."""
+"""Doors for requests: one that closes for good, one that lets so many in at a time."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+class Turnstile:
+    """Safe for threads; at most ``most`` requests are inside."""
+
+    def __init__(self, most: int):
+        self._free = threading.Semaphore(most)
+
+    @contextmanager
+    def enter(self) -> Iterator[bool]:
+        """Brackets one request; False when there is no room for it."""
+        admitted = self._free.acquire(blocking=False)
+        try:
+            yield admitted
+        finally:
+            if admitted:
+                self._free.release()
+
+
 class Gate:
-    """Safe for threads; once closed it stays so."""
+    """Lets requests in until it is closed, and waits for those inside. Safe for threads; once closed it
+    stays so.
+    """
 
     def __init__(self):
         self._changed = threading.Condition()

@@ -12,14 +12,17 @@ from urllib.parse import quote
 import urllib3
 
 from localcloud.capture import Exchange
+from localcloud.endpoint_logs import log_group
 from localcloud.endpoints import Endpoints
 from localcloud.errors import AwsError, unavailable
-from localcloud.fleet import READY_SECONDS, Fleet, log_group
+from localcloud.fleet import READY_SECONDS, Fleet
+from localcloud.gate import Turnstile
 from localcloud.settings import ACCOUNT, REGION
 from localcloud.workers import Worker
 
 MOST_BYTES = 25 * 1024 * 1024  # of one request
 ANSWER_SECONDS = 60  # within which a container must answer
+MOST_AT_ONCE = 64  # requests, of all endpoints; their containers may have something to ask meanwhile
 PREFIX = "/endpoints/"
 SUFFIX = "/invocations"
 CUSTOM_ATTRIBUTES = "HTTP_X_AMZN_SAGEMAKER_CUSTOM_ATTRIBUTES"
@@ -77,11 +80,15 @@ class Invocations:
 
     def __init__(self, endpoints: Endpoints):
         self._endpoints = endpoints
+        self._room = Turnstile(MOST_AT_ONCE)
 
     def __call__(self, environ: dict, start_response: Callable) -> Iterable[bytes]:
         request_id = str(uuid.uuid4())
         try:
-            headers, body = self._invoke(environ, request_id)
+            with self._room.enter() as admitted:
+                if not admitted:
+                    raise AwsError("ThrottlingException", "Rate exceeded")
+                headers, body = self._invoke(environ, request_id)
             status = HTTPStatus.OK
         except AwsError as error:
             status = HTTPStatus(error.status)

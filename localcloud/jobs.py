@@ -107,7 +107,18 @@ class Jobs:
         """With the filters, the sorting and the paging of ListTrainingJobs and ListProcessingJobs."""
         prefix = contract.prefix
         keys = {"Name": f"{prefix}JobName", "CreationTime": "CreationTime", "Status": f"{prefix}JobStatus"}
-        found = [d for d in self._store.all(contract.kind) if _matches(d, prefix, params)]
+        # As AWS documents it of ListTrainingJobs alone: a page of any status, from which those of the status
+        # are then taken.
+        page_first = contract is TrainingContract and params.get("MaxResults")
+
+        def is_wanted(document: dict) -> bool:
+            return params.get("StatusEquals") in (None, document[keys["Status"]])
+
+        found = [
+            d
+            for d in self._store.all(contract.kind)
+            if _matches(d, prefix, params) and (page_first or is_wanted(d))
+        ]
         found.sort(
             key=lambda document: document[keys[params.get("SortBy") or "CreationTime"]],
             reverse=params.get("SortOrder") == "Descending",
@@ -116,7 +127,7 @@ class Jobs:
         members = [member.format(prefix) for member in SUMMARY]
         if contract is TrainingContract:
             members.append("SecondaryStatus")
-        summaries = [{m: d[m] for m in members if m in d} for d in shown]
+        summaries = [{m: d[m] for m in members if m in d} for d in shown if is_wanted(d)]
         return {f"{prefix}JobSummaries": summaries, **more}
 
     def resume(self) -> None:
@@ -137,7 +148,7 @@ class Jobs:
         """End every job, as failed, and return when none is left."""
         with self._lock:
             self._closed = True
-            runs = list(self._running.values())
+            runs = [run for run in self._running.values() if run.alive]
         stops = [threading.Thread(target=run.stop, args=[CUT_OFF, SHUTDOWN_GRACE]) for run in runs]
         for thread in stops:
             thread.start()
@@ -160,7 +171,6 @@ def _matches(document: dict, prefix: str, params: dict) -> bool:
     created, modified = document["CreationTime"], document["LastModifiedTime"]
     return (
         (params.get("NameContains") or "").lower() in document[f"{prefix}JobName"].lower()
-        and params.get("StatusEquals") in (None, document[f"{prefix}JobStatus"])
         and params.get("CreationTimeAfter", created) <= created <= params.get("CreationTimeBefore", created)
         and params.get("LastModifiedTimeAfter", modified)
         <= modified

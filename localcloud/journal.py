@@ -6,6 +6,7 @@ in it (``mirror`` keeps them), nor are log events and metric data.
 
 import json
 import logging
+import os
 import re
 import threading
 from base64 import b64decode, b64encode
@@ -44,14 +45,25 @@ class Journal:
             "headers": headers,
             "body": b64encode(body).decode(),
         }
-        with self._lock, self._path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+        with self._lock:
+            length = self._path.stat().st_size if self._path.exists() else 0
+            try:
+                with self._path.open("a") as file:
+                    file.write(json.dumps(entry) + "\n")
+            except OSError:
+                os.truncate(self._path, length)  # the next line must not continue half of this one
+                raise
 
     def replay(self, app) -> int:
         """Send every request to ``app`` again; returns how many it refused this time."""
         refused = 0
         for line in self._path.read_text().splitlines() if self._path.exists() else []:
-            entry = json.loads(line)
+            try:
+                entry = json.loads(line)
+            except ValueError as error:
+                refused += 1
+                log.warning("%s: a line is left out, which is no JSON: %s", self._path, error)
+                continue
             path, _, query = entry["uri"].partition("?")
             environ = EnvironBuilder(
                 method=entry["method"], path=path, query_string=query, data=b64decode(entry["body"])

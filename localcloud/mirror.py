@@ -14,6 +14,7 @@ import uuid
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
+from types import SimpleNamespace
 
 from moto.s3.models import FakeDeleteMarker, FakeKey, S3Backend, s3_backends
 
@@ -44,9 +45,13 @@ class Body:
         self._position = position
 
     def read(self, size: int = -1) -> bytes:
-        with self.path.open("rb") as file:
-            file.seek(self._position)
-            data = file.read(size)
+        """Raises ValueError once the object has been deleted, as moto knows it of a file that is closed."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._position)
+                data = file.read(size)
+        except FileNotFoundError as error:
+            raise ValueError("the object has been deleted") from error
         self._position += len(data)
         return data
 
@@ -89,7 +94,9 @@ class Mirror:
             loaded = []
             for version in json.loads(versions):
                 if version["body"] is None:
-                    loaded.append(_delete_marker(loaded[-1], version))
+                    # What it once hid may have been deleted since: then its name is all that is left.
+                    hidden = loaded[-1] if loaded else SimpleNamespace(name=key)
+                    loaded.append(_delete_marker(hidden, version))
                 else:
                     loaded.append(_key(s3, bucket, key, version, self._path(version["body"])))
                     named.add(version["body"])
@@ -170,8 +177,8 @@ def _key(s3: S3Backend, bucket: str, name: str, version: dict, body: Path) -> Fa
     return key
 
 
-def _delete_marker(key: FakeKey, version: dict) -> FakeDeleteMarker:
-    marker = FakeDeleteMarker(key)
+def _delete_marker(hidden: FakeKey | FakeDeleteMarker | SimpleNamespace, version: dict) -> FakeDeleteMarker:
+    marker = FakeDeleteMarker(hidden)
     marker._version_id = version["version_id"]
     marker.last_modified = datetime.fromisoformat(version["modified"])
     return marker

@@ -43,12 +43,13 @@ class Objects:
 
     def list(self, bucket: str, prefix: str = "") -> list[str]:
         """The keys that begin with ``prefix``, in order; NoSuchObject if there is no such bucket."""
-        found = mirror.backend().buckets.get(bucket)
-        if found is None:
-            raise NoSuchObject(f"there is no bucket {bucket!r}")
-        return sorted(
-            key for key, value in found.keys.items() if key.startswith(prefix) and hasattr(value, "size")
-        )
+        with self._mirror.lock:
+            found = mirror.backend().buckets.get(bucket)
+            if found is None:
+                raise NoSuchObject(f"there is no bucket {bucket!r}")
+            return sorted(
+                key for key, value in found.keys.items() if key.startswith(prefix) and hasattr(value, "size")
+            )
 
     def exists(self, uri: str) -> bool:
         """Whether any key begins as ``uri`` does; NoSuchObject if there is no such bucket."""
@@ -72,7 +73,7 @@ class Objects:
             raise NoSuchObject(f"there is nothing at {uri}")
         folder.mkdir(parents=True, exist_ok=True)
         for key in files:
-            path = folder / key[len(inside) :]
+            path = folder / key[len(inside) :].lstrip("/")  # for a file system, // is one separator
             if ".." in path.parts:
                 raise NoSuchObject(f"the key {key!r} leads out of its folder")
             path.parent.mkdir(parents=True, exist_ok=True)

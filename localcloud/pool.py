@@ -1,6 +1,7 @@
 """The sandboxes of one function's configuration: kept warm, and grown with concurrency."""
 
 import threading
+from http import HTTPStatus
 
 from localcloud.errors import AwsError
 from localcloud.runtime import Runtime, UnknownImage
@@ -8,6 +9,7 @@ from localcloud.sandbox import Outcome, Sandbox
 from localcloud.settings import Settings
 
 MOST_SANDBOXES = 4  # per function; further invocations wait for one to be free
+MOST_WAITING = 16  # per function; still further ones are throttled, since each holds a thread of the server
 
 
 class Pool:
@@ -20,12 +22,20 @@ class Pool:
         self._changed = threading.Condition()
         self._idle: list[Sandbox] = []
         self._busy: set[Sandbox] = set()
+        self._waiting = 0  # events aside
         self._retired = False
         self._stopped = False
 
-    def invoke(self, request_id: str, payload: bytes, client_context: str | None) -> Outcome:
-        """Raises AwsError where no sandbox can be made."""
-        sandbox = self._take()
+    def start(self, request_id: str, payload: bytes, client_context: str | None) -> None:
+        """Invoke in the background, as an event: it waits for a sandbox, however many others do."""
+        invocation = (request_id, payload, client_context, True)
+        threading.Thread(target=self.invoke, args=invocation, name="event", daemon=True).start()
+
+    def invoke(
+        self, request_id: str, payload: bytes, client_context: str | None, is_event: bool = False
+    ) -> Outcome:
+        """Raises AwsError where no sandbox can be made, or where too many invocations wait for one."""
+        sandbox = self._take(is_event)
         try:
             return sandbox.invoke(request_id, payload, client_context)
         finally:
@@ -49,7 +59,7 @@ class Pool:
         for sandbox in busy:
             sandbox.stop()
 
-    def _take(self) -> Sandbox:
+    def _take(self, is_event: bool) -> Sandbox:
         with self._changed:
             while True:
                 if self._stopped:
@@ -67,7 +77,11 @@ class Pool:
                         raise AwsError("InvalidParameterValueException", f"{error}.") from error
                     self._busy.add(sandbox)
                     return sandbox
+                if not is_event and self._waiting >= MOST_WAITING:
+                    raise AwsError("TooManyRequestsException", "Rate Exceeded.", HTTPStatus.TOO_MANY_REQUESTS)
+                self._waiting += not is_event
                 self._changed.wait()
+                self._waiting -= not is_event
 
     def _give_back(self, sandbox: Sandbox) -> None:
         with self._changed:

@@ -121,6 +121,8 @@ class Container(subprocess.Popen):
     def __init__(self, mark: str, *arguments, **options):
         self._mark = mark
         super().__init__(*arguments, **options)
+        # Knows when the process began, so that it is never taken for a later one with the same number.
+        self._main = psutil.Process(self.pid)
 
     def poll(self) -> int | None:
         """Popen's own says None of a dead process while another thread is still waking up in ``wait``."""
@@ -129,7 +131,7 @@ class Container(subprocess.Popen):
         return self.returncode
 
     def stop(self, grace: float = GRACE) -> int:
-        family = descendants(self.pid)
+        family = descendants(self._main)
         self.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.wait(grace)
@@ -154,7 +156,7 @@ class Container(subprocess.Popen):
         Orphans, also those in sessions of their own, are found by the mark in their environment;
         ``family`` adds descendants that were seen before and may have wiped theirs.
         """
-        _kill([*family, *descendants(self.pid)])
+        _kill([*family, *descendants(self._main)])
         if self.poll() is None:
             self.kill()
         _kill_marked(lambda mark: mark == self._mark)
@@ -165,19 +167,24 @@ def sweep(home: Path) -> int:
     return _kill_marked(lambda mark: mark.startswith(f"{home}/"))
 
 
-def descendants(pid: int) -> list[psutil.Process]:
+def descendants(main: psutil.Process) -> list[psutil.Process]:
+    """Of a process; none once it has ended, whoever has its number by then."""
     try:
-        return psutil.Process(pid).children(recursive=True)
+        return main.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
 
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process, of its descendants, and of children that have ended."""
+    try:
+        main = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return 0.0
     total = 0.0
-    for process in (pid, *(child.pid for child in descendants(pid))):
+    for process in (main, *descendants(main)):
         with contextlib.suppress(psutil.Error):
-            total += sum(psutil.Process(process).cpu_times()[:4])  # the third and fourth are children's
+            total += sum(process.cpu_times()[:4])  # the third and fourth are children's
     return total
 
 

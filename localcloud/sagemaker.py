@@ -13,7 +13,7 @@ from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import FakeEndpointConfig
 from moto.sagemaker.responses import SageMakerResponse
 
-from localcloud.accepted import check
+from localcloud.accepted import ANY, Table, check
 from localcloud.endpoints import Endpoints
 from localcloud.errors import AwsError, validation
 from localcloud.jobs import Jobs
@@ -23,6 +23,17 @@ from localcloud.processing import ProcessingContract
 from localcloud.settings import ACCOUNT, REGION
 from localcloud.store import Store
 from localcloud.training import TrainingContract
+
+MODEL: Table = {
+    "ModelName": ANY,
+    "PrimaryContainer": ANY,  # what of it cannot be served is refused when an endpoint is to serve it
+    "Containers": ANY,
+    "InferenceExecutionConfig": ANY,
+    "ExecutionRoleArn": ANY,
+    "Tags": ANY,
+    "VpcConfig": ANY,
+    "EnableNetworkIsolation": (False,),
+}
 
 Bookkeeping = Callable[[], None]
 Operation = Callable[[dict, Bookkeeping], dict]
@@ -36,7 +47,7 @@ def install(store: Store, jobs: Jobs, endpoints: Endpoints, pipelines: Pipelines
         **_endpoints(endpoints),
         **pipelines.operations(),
         **ModelRegistry(store).operations(),
-        **_documents(store, "Model", "model", "model", _no_check),
+        **_documents(store, "Model", "model", "model", _no_check, MODEL),
         **_documents(
             store, "EndpointConfig", "endpoint-config", "endpoint configuration",
             lambda params: _check_models(store, params),
@@ -113,12 +124,14 @@ def _endpoints(endpoints: Endpoints) -> dict[str, Operation]:
     }
 
 
-def _documents(store: Store, noun: str, kind: str, words: str, check_more) -> dict[str, Operation]:
+def _documents(
+    store: Store, noun: str, kind: str, words: str, check_more, table: Table | None = None
+) -> dict[str, Operation]:
     """Create, Describe and Delete of what is only described: kept as it was requested."""
     member = f"{noun}Name"
 
     def create(params: dict, keep: Bookkeeping) -> dict:
-        check(f"Create{noun}", params, member)
+        check(f"Create{noun}", params, member, table)
         arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{params[member]}"
         if store.get(kind, params[member]):
             raise validation(f'Cannot create already existing {words} "{arn}".')

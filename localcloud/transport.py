@@ -17,7 +17,9 @@ from waitress.utilities import BadRequest
 
 from localcloud.settings import Settings
 
-THREADS = 64  # a function that calls an endpoint that reads from S3 holds three
+# A function that calls an endpoint that reads from S3 holds three. More than ``invoke`` lets in, and ``pool``
+# of three functions: else all could be held by requests that wait for another to be answered.
+THREADS = 128
 LARGEST_BODY = 5 * 1024**3  # bytes, S3's own limit for one PUT
 TLS_HANDSHAKE = b"\x16\x03"  # the first bytes of every connection
 SPELLINGS = "LOCALCLOUD_SPELLINGS"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import socket
 import threading
 import time
@@ -9,11 +10,16 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from botocore.exceptions import ClientError
+from werkzeug.test import EnvironBuilder
 
+from localcloud import mirror
+from localcloud.journal import Journal
+from localcloud.objects import Objects
 from tests.operator.conftest import ACCOUNT_ROLE, Cloud, eventually, gone
 
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
@@ -127,6 +133,9 @@ def test_what_was_made_survives_a_restart(own_cloud: Cloud):
     first = s3.put_object(Bucket="versions", Key="k", Body=b"first")["VersionId"]
     s3.put_object(Bucket="versions", Key="k", Body=b"second")
     s3.delete_object(Bucket="versions", Key="k")
+    only = s3.put_object(Bucket="versions", Key="marked", Body=b"only")["VersionId"]
+    s3.delete_object(Bucket="versions", Key="marked")
+    s3.delete_object(Bucket="versions", Key="marked", VersionId=only)  # leaves the delete marker alone
     iam.create_role(RoleName="trainer", AssumeRolePolicyDocument=TRUST)
     iam.create_role(RoleName="former", AssumeRolePolicyDocument=TRUST)
     iam.delete_role(RoleName="former")
@@ -160,7 +169,10 @@ def test_what_was_made_survives_a_restart(own_cloud: Cloud):
             (head["ContentType"], head["Metadata"], head["ETag"]),
             s3.get_object(Bucket="keep", Key="large")["Body"].read()[-2:],
             s3.get_object_tagging(Bucket="keep", Key="tagged")["TagSet"],
-            [(v["VersionId"], v["IsLatest"]) for v in versions["Versions"] + versions["DeleteMarkers"]],
+            [
+                (v["Key"], v["VersionId"], v["IsLatest"])
+                for v in versions["Versions"] + versions["DeleteMarkers"]
+            ],
             s3.get_object(Bucket="versions", Key="k", VersionId=first)["Body"].read(),
             [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]],
             [role["Arn"] for role in iam.list_roles()["Roles"]],
@@ -176,11 +188,13 @@ def test_what_was_made_survives_a_restart(own_cloud: Cloud):
     assert [key for key, *_ in before[0]] == ["copied", "large", "tagged"]
     assert before[1][:2] == ("image/jpeg", {"data_finger-print": "f00"})
     assert before[2] == b"12"
+    assert [key for key, *_ in before[4]] == ["k", "k", "k", "marked"]
     assert before[5] == b"first"
     assert before[6] == ["keep", "versions"]
     assert before[12]["ProductionVariants"][0]["ContainerStartupHealthCheckTimeoutInSeconds"] == 77
     own_cloud("down")
     with (own_cloud.settings.home / "journal.jsonl").open("a") as journal:
+        journal.write('{"method": "POST", "uri": "/", "hea{"method": "POST"}\n')  # two in one line
         journal.write('{"method": "POST", "uri": "/", "hea')  # as a crash leaves it
     assert own_cloud("up").returncode == 0
     assert everything() == before
@@ -188,6 +202,46 @@ def test_what_was_made_survives_a_restart(own_cloud: Cloud):
     own_cloud("down")
     own_cloud("up")
     assert iam.get_role(RoleName="later")
+
+
+def test_a_request_that_cannot_be_written_down_leaves_the_journal_as_it_was(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    environ = {**EnvironBuilder(method="POST").get_environ(), "REQUEST_URI": "/"}
+    journal.append(environ, b"first")
+    whole = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 10, limits[1]))  # as a disk that is full
+    try:
+        with pytest.raises(OSError):
+            journal.append(environ, b"second")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == whole
+    journal.append(environ, b"third")
+    repeated = []
+
+    def app(environ: dict, start_response):
+        repeated.append(environ["wsgi.input"].read())
+        start_response("200 OK", [])
+        return []
+
+    assert journal.replay(app) == 0
+    assert repeated == [b"first", b"third"]
+
+
+def test_nothing_is_deleted_while_keys_are_listed(tmp_path, monkeypatch):
+    disk = mirror.Mirror(tmp_path)
+
+    class Keys:
+        def items(self) -> list:
+            with ThreadPoolExecutor(1) as other:
+                assert not other.submit(disk.lock.acquire, blocking=False).result()
+            return [("key", SimpleNamespace(size=1))]
+
+    s3 = SimpleNamespace(buckets={"listed": SimpleNamespace(keys=Keys())})
+    monkeypatch.setattr(mirror, "backend", lambda: s3)
+    assert Objects(disk).list("listed") == ["key"]
 
 
 def test_deleted_bodies_do_not_pile_up(own_cloud: Cloud):
@@ -260,6 +314,8 @@ def test_models_and_configurations_are_refused_with_awss_words(boto):
     sagemaker.create_model(**model)
     with pytest.raises(ClientError, match="Cannot create already existing model"):
         sagemaker.create_model(**model)
+    with pytest.raises(ClientError, match="localcloud cannot do EnableNetworkIsolation=True, only False"):
+        sagemaker.create_model(**{**model, "ModelName": "isolated"}, EnableNetworkIsolation=True)
     variant = {
         "VariantName": "v",
         "ModelName": "absent",

@@ -16,14 +16,16 @@ import pytest
 import waitress
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from moto.logs.models import logs_backends
 
 from localcloud import mirror
 from localcloud.endpoints import Endpoints
 from localcloud.errors import AwsError
+from localcloud.gate import Turnstile
 from localcloud.invoke import Invocations
 from localcloud.objects import Objects
 from localcloud.process import ProcessRuntime
-from localcloud.settings import Settings
+from localcloud.settings import ACCOUNT, REGION, Settings
 from localcloud.store import Store
 
 BUCKET = "endpoint-tests"
@@ -74,6 +76,7 @@ SERVER = textwrap.dedent('''
         def log_message(self, *args):
             pass
 
+    print("serving", name, flush=True)
     ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
 ''')
 
@@ -95,9 +98,8 @@ class Cloud:
     def start(self) -> None:
         self.store = Store(self.settings.home / "store")
         self.endpoints = Endpoints(self.settings, ProcessRuntime(self.settings), self.store, self.s3)
-        self.server = waitress.create_server(
-            Invocations(self.endpoints), host="127.0.0.1", port=0, threads=16
-        )
+        self.invocations = Invocations(self.endpoints)
+        self.server = waitress.create_server(self.invocations, host="127.0.0.1", port=0, threads=16)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
         self.runtime = boto3.client(
@@ -224,6 +226,16 @@ def test_a_container_that_answers_too_late_is_a_model_error(cloud, echo, monkeyp
     monkeypatch.setattr("localcloud.invoke.ANSWER_SECONDS", 0.2)
     with pytest.raises(cloud.runtime.exceptions.ModelError, match="timed out while waiting for a response"):
         cloud.invoke(echo, CustomAttributes="sleep=1")
+
+
+def test_more_requests_than_there_is_room_for_are_throttled(cloud, echo, monkeypatch):
+    room = Turnstile(1)
+    monkeypatch.setattr(cloud.invocations, "_room", room)
+    with room.enter(), pytest.raises(ClientError, match=r"ThrottlingException.*Rate exceeded"):
+        cloud.ask(echo, "name")
+    with pytest.raises(ClientError):
+        cloud.invoke(echo, CustomAttributes="status=500")  # gives its place back, too
+    assert cloud.ask(echo, "name") == "echo-1"
 
 
 def test_an_unknown_endpoint(cloud):
@@ -476,20 +488,44 @@ def test_an_endpoint_can_be_deleted_while_it_is_being_created(cloud):
     until(lambda: cloud.gone("early"))
 
 
+def logged(endpoint: str) -> dict[str, list[str]]:
+    """Stream -> lines, of all that an endpoint's instances wrote."""
+    group = logs_backends[ACCOUNT][REGION].groups[f"/aws/sagemaker/Endpoints/{endpoint}"]
+    return {name: [event.message for event in stream.events] for name, stream in group.streams.items()}
+
+
 def test_what_was_in_service_comes_back_after_a_restart(tmp_path):
     cloud = Cloud(tmp_path)
     cloud.deploy("back", cloud.simple("back"))
+    cloud.endpoints.update({"EndpointName": "back", "EndpointConfigName": cloud.simple("dead", DIE="1")})
+    assert "the model cannot be loaded" in cloud.settled("back")["FailureReason"]
     old = psutil.Process(int(cloud.ask("back", "pid")))
     cloud.store.delete("model", "back")  # an endpoint lives on without its model's record
     cloud.store.delete("endpoint-config", "back")
     cloud.stop()
     assert not old.is_running()
+    before = logged("back")
+    [live] = [stream for stream, lines in before.items() if lines == ["serving back"]]
+    assert sorted(map(len, before.values())) == [1, 1]
+    identity = live.removeprefix("AllTraffic/i-").removesuffix("0")
+    retired = cloud.settings.home / "endpoints" / "back" / identity / "AllTraffic-30" / "log"
+    retired.parent.mkdir()
+    retired.write_text("scaled in\n")
+    before[f"AllTraffic/i-{identity}1e"] = ["scaled in"]
+    logs_backends[ACCOUNT][REGION].delete_log_group("/aws/sagemaker/Endpoints/back")  # as in a new process
     cloud.start()
     cloud.endpoints.resume()
     try:
         new = psutil.Process(int(cloud.ask("back", "pid")))  # sent before it is ready: waits
         assert cloud.ask("back", "name") == "back"
         assert cloud.settled("back")["EndpointStatus"] == "InService"
+        before[live] *= 2  # it has been started twice
+        until(lambda: logged("back") == before)
+        two = {"VariantName": "AllTraffic", "DesiredInstanceCount": 2}
+        cloud.endpoints.scale({"EndpointName": "back", "DesiredWeightsAndCapacities": [two]})
+        cloud.settled("back")
+        before[f"AllTraffic/i-{identity}1f"] = ["serving back"]  # not one that has a log already
+        until(lambda: logged("back") == before)
     finally:
         cloud.stop()
     assert not new.is_running()

@@ -18,9 +18,12 @@ from moto.logs.models import logs_backends
 
 from localcloud.errors import AwsError
 from localcloud.functions import Functions
+from localcloud.invoke import MOST_AT_ONCE
+from localcloud.pool import MOST_SANDBOXES, MOST_WAITING
 from localcloud.process import ProcessRuntime
 from localcloud.settings import ACCOUNT, PROJECT, REGION, Settings
 from localcloud.store import Store
+from localcloud.transport import THREADS
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/bintally-function:1"
 ROLE = "arn:aws:iam::123456789012:role/function"
@@ -224,6 +227,33 @@ def test_concurrent_invocations_run_in_processes_of_their_own(cloud, tmp_path):
         answers = list(pool.map(lambda _: cloud.invoke("meet", event), range(6)))
     assert all(error is None for _, error in answers)
     assert len({pid for pid, _ in answers}) == 4  # two waited for a process to be free
+
+
+def test_invocations_beyond_those_that_may_wait_are_throttled_and_events_are_not(
+    cloud, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("localcloud.pool.MOST_WAITING", 1)
+    cloud.create("crowd", "handlers.meet", Timeout=60)
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    together.mkdir()
+    alone.mkdir()
+    event = {"folder": str(together), "parties": 5}  # the fifth is this test
+    with ThreadPoolExecutor(5) as pool:
+        answers = [pool.submit(cloud.invoke, "crowd", event) for _ in range(5)]
+        try:
+            until(lambda: len(list(together.iterdir())) == 4 and cloud.functions._pools["crowd"]._waiting)
+            with pytest.raises(cloud.client.exceptions.TooManyRequestsException, match="Rate Exceeded"):
+                cloud.invoke("crowd", event)
+            later = json.dumps({"folder": str(alone), "parties": 1})
+            cloud.client.invoke(FunctionName="crowd", Payload=later, InvocationType="Event")
+        finally:
+            (together / "test").touch()
+        assert all(answer.result()[1] is None for answer in answers)
+    until(lambda: list(alone.iterdir()))
+
+
+def test_requests_that_wait_for_others_leave_a_thread_to_answer_these():
+    assert MOST_AT_ONCE + 3 * (MOST_SANDBOXES + MOST_WAITING) < THREADS
 
 
 def test_limits_of_payloads(cloud, echo):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from localcloud.process import Container
 from tests.operator.conftest import ACCOUNT_ROLE, Cloud, eventually, gone
 
 TRAIN = """
@@ -86,10 +88,11 @@ def log_lines(logs, group: str, prefix: str) -> list[str]:
     return [event["message"] for event in events]
 
 
-def test_a_training_job_from_channels_to_artifacts(cloud: Cloud, boto, bucket):
+def test_a_training_job_from_channels_to_artifacts(cloud: Cloud, boto, bucket, tmp_path):
     s3, sagemaker = boto("s3"), boto("sagemaker")
     for key in ("data/train/1/a.txt", "data/train/2/b.txt", "data/train-other/c.txt", "data/one.txt"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    s3.put_object(Bucket=bucket, Key=f"data/train/{tmp_path}/d.txt", Body=b"x")  # //: an absolute path?
     image = cloud.image("complete", "train", TRAIN)
     sagemaker.create_training_job(**training(
         image, "complete-1",
@@ -124,7 +127,8 @@ def test_a_training_job_from_channels_to_artifacts(cloud: Cloud, boto, bucket):
     files = archive(s3, "out/complete-1/output/model.tar.gz")
     assert files["weights/w.bin"] == b"weights"
     seen = json.loads(files["seen.json"])
-    assert seen["names"] == ["extra/one.txt", "train/1/a.txt", "train/2/b.txt"]
+    assert seen["names"] == ["extra/one.txt", "train/1/a.txt", "train/2/b.txt", f"train{tmp_path}/d.txt"]
+    assert not (tmp_path / "d.txt").exists()
     assert seen["config"]["hyperparameters"] == {"epochs": "3"}
     assert seen["config"]["resourceconfig"]["hosts"] == ["localhost"]
     assert seen["config"]["inputdataconfig"]["train"]["ContentType"] == "text/plain"
@@ -209,6 +213,22 @@ def test_what_a_finished_job_left_running_is_ended(cloud: Cloud, boto, bucket):
     assert finished(boto("sagemaker"), "litter")["TrainingJobStatus"] == "Completed"
     pid = int(log_lines(boto("logs"), "/aws/sagemaker/TrainingJobs", "litter")[0])
     assert gone(pid)
+
+
+def test_the_children_of_a_process_that_got_its_number_later_are_left_alone(monkeypatch):
+    parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    unrelated = psutil.Popen([sys.executable, "-c", parent])
+    [child] = eventually(unrelated.children)
+    container = Container("nobody's#mark", [sys.executable, "-c", "pass"])
+    container.wait()
+    container.pid = unrelated.pid
+    killed: list[psutil.Process] = []
+    monkeypatch.setattr("localcloud.process._kill", killed.extend)
+    container.stop()
+    container.end()
+    child.kill()
+    unrelated.wait()
+    assert killed == []
 
 
 def running_with_detached(cloud: Cloud, client, logs, name: str, **members) -> int:
@@ -309,6 +329,10 @@ def test_listing_filters_sorts_and_pages(cloud: Cloud, boto, bucket):
     page = sagemaker.list_training_jobs(NameContains="listed", MaxResults=2)
     assert len(page["TrainingJobSummaries"]) == 2
     assert page["NextToken"]
+    first = {"SortBy": "Name", "StatusEquals": "Failed", "MaxResults": 1}
+    page = sagemaker.list_training_jobs(NameContains="listed", **first)
+    assert page["TrainingJobSummaries"] == [] and page["NextToken"]  # of the page that is listed-a
+    assert names(**first) == ["listed-b"]
 
 
 def test_the_aws_cli_reads_a_job_and_its_log(cloud: Cloud, boto, bucket, tmp_path):
