@@ -26,9 +26,13 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m services.monitor", description=__doc__.split(":")[0])
     p.add_argument("--endpoint", help="name of the endpoint")
     p.add_argument("--since", default="7d", metavar="TIME", help="2026-07-01T12:00, or 7d ago (default)")
-    p.add_argument("--until", default="now", metavar="TIME", help="the same (default: now)")
+    p.add_argument(
+        "--until", default="now", metavar="TIME", help="the same (default: now); before now, moves no alarms"
+    )
     p.add_argument("--window", default="1h", help="what one point of a picture stands for (default: 1h)")
-    p.add_argument("--recent", default="24h", help="what metrics and alarms are about (default: 24h)")
+    p.add_argument(
+        "--recent", default="24h", help="what metrics and alarms are about, but for accuracy (default: 24h)"
+    )
     p.add_argument("--sample", type=int, default=200, help="photographs measured of each window (200)")
     p.add_argument("--feedback", metavar="S3", help="folder of *.jsonl with event_id and count")
     p.add_argument(
@@ -45,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         "--accuracy-drop",
         type=float,
         default=usual.accuracy_drop,
-        help="alarm so far below validation (0.05)",
+        help="alarm so far below the model's card, even at best (0.05)",
     )
     p.add_argument(
         "--quiet-hours", type=int, default=usual.quiet_hours, help="alarm after hours without requests (1)"
@@ -64,7 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     flags = parser().parse_args(arguments)
     if flags.retrain and flags.no_alarms:
         raise SettingsError("--retrain goes by the alarms: leave --no-alarms out")
+    if flags.sample < 0:
+        raise SettingsError(f"--sample {flags.sample} is no number of photographs")
     windows = Windows.parse(flags.since, flags.until, flags.window, flags.recent)
+    if flags.retrain and windows.past:
+        raise SettingsError(f"--retrain goes by the alarms of now: leave --until {flags.until} out")
     settings = Settings.load(flags)
     aws = Aws(settings)
     console.target(aws, flags.aws)
@@ -77,7 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     drops = flags.confidence_drop, flags.accuracy_drop
     thresholds = Thresholds(flags.mismatch, flags.drift, *drops, flags.quiet_hours)
     watching = alarms.wanted(thresholds, live["baseline"], live["accuracy"])
-    if not flags.no_alarms:
+    if windows.past:  # what was true then must not move the alarms of today
+        print(f"the past        --until {flags.until} is before now: no metrics published, no alarms put")
+    elif not flags.no_alarms:
         alarms.put(aws, settings.endpoint, watching)
         alarms.put_no_traffic(aws, settings.endpoint, thresholds.quiet_hours)
         alarms.publish(aws, settings.endpoint, metrics)

@@ -12,12 +12,15 @@ MOST = 1000  # windows of one page
 
 @dataclass(frozen=True)
 class Windows:
-    """Seconds since 1970, whole windows. recent: seconds before the end that metrics and alarms are about."""
+    """Seconds since 1970, whole windows. recent: seconds before the end that metrics and alarms are about.
+    past: whether the end that was asked for lies before now.
+    """
 
     since: int
     until: int
     length: int
     recent: int
+    past: bool
 
     @classmethod
     def parse(cls, since: str, until: str, length: str, recent: str) -> "Windows":
@@ -29,8 +32,8 @@ class Windows:
         if seconds % 60 or before % seconds:
             raise SettingsError("--window must be whole minutes, and --recent whole windows")
         now = int(time.time())
-        start, end = _time("since", since, now), _time("until", until, now)
-        start, end = start - start % seconds, end + -end % seconds
+        first, last = _time("since", since, now), _time("until", until, now)
+        start, end = first - first % seconds, last + -last % seconds
         if not start < end:
             raise SettingsError(f"--since {since} is not before --until {until}")
         if (end - start) // seconds > MOST:
@@ -38,7 +41,7 @@ class Windows:
                 f"{(end - start) // seconds:,} windows, and a page shows {MOST:,}: "
                 "choose a longer --window or a later --since"
             )
-        return cls(start, end, seconds, before)
+        return cls(start, end, seconds, min(before, end - start), last < now)
 
     def arguments(self) -> list[str]:
         """Of the job that reads."""

@@ -18,10 +18,11 @@ from containers.common import photograph as photographs
 from containers.common.errors import ServiceError, SettingsError
 from containers.train.monitor import baseline
 from containers.train.monitor.appearance import measure
-from services import alarms, artifacts, monitor, retraining
+from services import alarms, artifacts, console, monitor, retraining, rollout
 from services import pipeline as pipelines
 from services.aws import Aws
 from services.settings import Settings
+from services.windows import Windows
 from tests.captured import answer, key, lines, photograph, record
 from tests.operator.conftest import ACCOUNT_ROLE, Cloud, eventually, service
 
@@ -160,6 +161,11 @@ def now() -> datetime:
     return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+def ahead(now: datetime) -> str:
+    """An end that does not move should the hour turn, nor is in the past, of which there are no alarms."""
+    return (now + timedelta(hours=2)).isoformat()
+
+
 @pytest.fixture(scope="module")
 def usual(cloud, now) -> str:
     """What the monitor printed of two hours of ordinary requests to two variants."""
@@ -169,7 +175,7 @@ def usual(cloud, now) -> str:
     put(cloud, key(CAPTURE, "AllTraffic", hour, "damaged"), b"{\n" + record("x", hour)[:40] + b"\n")
     feedback = [{"event_id": f"early-{n}", "count": 3} for n in range(110)] + [{"event_id": "?", "count": 1}]
     put(cloud, "bintally/feedback/bintally/monday.jsonl", "\n".join(map(json.dumps, feedback)).encode())
-    done = service(cloud, "monitor", "--since", "5h", "--until", now.isoformat(), "--sample", "60")
+    done = service(cloud, "monitor", "--since", "5h", "--until", ahead(now), "--sample", "60")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -211,7 +217,7 @@ def test_what_it_says_is_published_and_watched(cloud, usual):
         assert [d["Average"] for d in found] == [pytest.approx(value)], name
     assert set(document["metrics"]) == {
         "CapturedRequests", "InputDrift", "PredictionDrift", "Drift", "MeanConfidence", "MismatchRate",
-        "UnsureRate", "Accuracy",
+        "UnsureRate", "Accuracy", "AccuracyAtBest",
     }  # fmt: skip
     expected = {
         "mismatch": "OK",
@@ -221,6 +227,10 @@ def test_what_it_says_is_published_and_watched(cloud, usual):
         "no-traffic": "ALARM",
     }
     eventually(lambda: states(cloud) == expected)
+    [alarm] = cloudwatch.describe_alarms(AlarmNames=["bintally-bintally-accuracy"])["MetricAlarms"]
+    tested = cards.read(artifacts.SHIPPED).metrics["test"]["accuracy"]["value"]
+    assert (alarm["MetricName"], alarm["Threshold"]) == ("AccuracyAtBest", pytest.approx(tested - 0.05))
+    assert "even at best" in alarm["AlarmDescription"]
     tags = cloudwatch.list_tags_for_resource(
         ResourceARN="arn:aws:cloudwatch:us-east-1:123456789012:alarm:bintally-bintally-drift"
     )["Tags"]
@@ -231,9 +241,9 @@ def test_darkened_photographs_set_the_alarm_off_and_start_the_pipeline_once(clou
     captured(cloud, now - timedelta(hours=1), "dark", seed=3, light=0.6)
     # The reading before published an accuracy, perhaps within the minute that an alarm looks at: no drop of
     # it is to be what the pipeline is started for.
-    only_drift = ("--accuracy-drop", "1", "--recent", "1h")
+    only_drift = ("--accuracy-drop", "1", "--recent", "3h")
     data = ("--data", f"s3://{BUCKET}/data")
-    arguments = ("--since", "3h", "--until", now.isoformat(), *only_drift, "--retrain", *data)
+    arguments = ("--since", "3h", "--until", ahead(now), *only_drift, "--retrain", *data)
     done = service(cloud, "monitor", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "retraining      for alarm bintally-bintally-drift" in done.stdout
@@ -352,11 +362,37 @@ def test_plain_mistakes_end_with_one_clear_line(cloud, arguments, said):
         (["--since", "1h", "--until", "2h"], "is not before"),
         (["--window", "1m"], "windows, and a page shows 1,000"),
         (["--retrain", "--no-alarms"], "leave --no-alarms out"),
+        (["--retrain", "--until", "1h"], "leave --until 1h out"),
+        (["--sample", "-1"], "--sample -1 is no number of photographs"),
     ],
 )
 def test_times_that_make_no_sense_are_refused_before_anything_starts(arguments, said):
     with pytest.raises(SettingsError, match=re.escape(said)):
         monitor.main(arguments)
+
+
+@pytest.mark.parametrize(("until", "moved"), [("now", ["put", "put_no_traffic", "publish"]), ("1h", [])])
+def test_a_reading_of_the_past_leaves_the_alarms_of_today(monkeypatch, tmp_path, capsys, until, moved):
+    document = {
+        "live": {"baseline": None, "accuracy": 0.4},
+        "metrics": {"MismatchRate": 0.9},
+        "recent": {"records": 100},
+        "records": {"read": 100, "unusable": {}},
+        "feedback": {"unknown": 0},
+    }
+    monkeypatch.setattr(console, "target", lambda *_: None)
+    monkeypatch.setattr(rollout, "describe", lambda *_: {"ProductionVariants": [{}]})
+    monkeypatch.setattr(monitor, "read", lambda *_: (document, tmp_path))
+    done = []
+    for name in ("put", "put_no_traffic", "publish"):
+        monkeypatch.setattr(alarms, name, lambda *_, name=name: done.append(name))
+    monitor.main(["--until", until])
+    assert done == moved
+    assert ("no metrics published, no alarms put" in capsys.readouterr().out) == (until != "now")
+
+
+def test_no_more_is_recent_than_is_read():
+    assert Windows.parse("2026-07-01T12:00", "2026-07-01T13:00", "1h", "24h").recent == 3600
 
 
 def test_nothing_is_created_on_aws_unasked(cloud):

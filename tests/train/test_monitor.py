@@ -1,5 +1,6 @@
 """The monitor's parts: reading, drift against hand-made numbers, feedback, and what the page says of them."""
 
+import dataclasses
 import json
 import re
 import tracemalloc
@@ -60,6 +61,7 @@ def test_answers_are_summed_by_window_and_model():
         (record("1", output={"predictions": [1]}), reading.FOREIGN),
         (record("1", output=answer(confidence=1.5)), reading.FOREIGN),
         (record("1", output=answer(model=None)), reading.FOREIGN),
+        (record("1", output=answer(verdict=["match"])), reading.FOREIGN),
     ],
 )
 def test_what_cannot_be_used_is_counted_and_not_fatal(line, what):
@@ -115,7 +117,8 @@ def test_feedback_is_joined_and_later_lines_overrule(tmp_path):
     told = [("1", 2), ("2", 5), ("2", 3), ("absent", 1)]
     given.add(json.dumps({"event_id": e, "count": n}).encode() for e, n in told)
     given.add([b"{", b'{"event_id": "3"}', b'{"event_id": "3", "count": -1}', b'{"event_id": 3, "count": 1}'])
-    assert (len(given), given.unreadable) == (3, 4)
+    given.add([b'{"event_id": "3", "count": 9223372036854775808}'])
+    assert (len(given), given.unreadable) == (3, 5)
     summary = read(
         [
             record("1", output=answer(2, verdict="mismatch", expected=3)),  # right, and a wrong record indeed
@@ -172,7 +175,9 @@ def live() -> document.Live:
     draw = np.random.default_rng(0)
     probabilities = draw.dirichlet(np.ones(5), 400)
     seen = [look(photograph(seed)) for seed in range(150)]
-    return document.Live(MODEL, CLASSES, 0.5, baseline.describe(seen, probabilities, CLASSES, [9] * 5))
+    return document.Live(
+        MODEL, CLASSES, 0.5, "test", baseline.describe(seen, probabilities, CLASSES, [9] * 5)
+    )
 
 
 def told(live: document.Live, light: float, confidence: float | None = None) -> dict:
@@ -188,15 +193,15 @@ def told(live: document.Live, light: float, confidence: float | None = None) -> 
 
 
 def test_darkened_photographs_drift_and_others_do_not(live):
-    usual, dark = (document.metrics(told(live, light)["recent"]) for light in (1, 0.6))
+    usual, dark = (document.metrics(told(live, light)) for light in (1, 0.6))
     assert usual["InputDrift"] < drift.SOME and usual["PredictionDrift"] < drift.SOME
     assert dark["InputDrift"] > drift.MUCH and dark["Drift"] == dark["InputDrift"]
-    assert document.metrics(told(live, 1, confidence=0.3)["recent"])["PredictionDrift"] > drift.MUCH
+    assert document.metrics(told(live, 1, confidence=0.3))["PredictionDrift"] > drift.MUCH
 
 
 def test_few_requests_publish_how_many_and_no_rates(live):
     few = document.describe(SPAN, 3600 * 3, live, read([record("1")]), {}, 5)
-    assert document.metrics(few["recent"]) == {"CapturedRequests": 1}
+    assert document.metrics(few) == {"CapturedRequests": 1}
 
 
 def test_metrics_are_of_the_live_model_and_of_recent_windows(live):
@@ -204,10 +209,31 @@ def test_metrics_are_of_the_live_model_and_of_recent_windows(live):
     lines += [record(f"b{n}", NOON + timedelta(hours=2), answer(verdict="mismatch")) for n in range(120)]
     lines += [record(f"c{n}", NOON + timedelta(hours=2), answer(model="model-b")) for n in range(30)]
     whole = document.describe(SPAN, 3600, live, read(lines), {}, 5)
-    assert document.metrics(whole["recent"])["MismatchRate"] == 1
+    assert document.metrics(whole)["MismatchRate"] == 1
     assert whole["recent"]["records"] == 120
     assert [(m["model"], m["live"]) for m in whole["models"]] == [(MODEL, True), ("model-b", False)]
     assert [w["drift"]["counts"] is None for w in whole["windows"]] == [False, False, True]
+
+
+def test_accuracy_is_of_every_answer_of_the_live_model_and_at_best_wilsons_upper_end(live):
+    truths = {f"a{n}": 3 if n < 60 else 1 for n in range(120)} | {f"b{n}": 3 for n in range(100)}
+    lines = [record(f"a{n}", NOON) for n in range(120)]
+    lines += [record(f"b{n}", NOON, answer(model="model-b")) for n in range(100)]
+    whole = document.describe(SPAN, 3600, live, read(lines, truth=truths.get), {}, 5)
+    assert whole["recent"]["records"] == 0
+    found = document.metrics(whole)
+    assert found["Accuracy"] == 0.5 and found["AccuracyAtBest"] == sections.wilson(60, 120)["high"]
+    given = {"place": "s3://b/f", "counts": 220, "joined": 220, "unknown": 0, "unreadable": 0}
+    text = page.page(complete(whole, feedback=given))
+    assert "58.8\u00a0%" in text and "50.0\u00a0% on test" in text
+
+
+def test_accuracy_is_held_against_that_on_test_where_the_card_says_it():
+    card = cards.read(ROOT / "models")
+    without = dataclasses.replace(card, metrics={"validation": card.metrics["validation"]})
+    for scored_on, live in (("test", document.Live.of(card)), ("validation", document.Live.of(without))):
+        assert live.scored_on == scored_on
+        assert live.accuracy == card.metrics[scored_on]["accuracy"]["value"]
 
 
 def complete(part: dict, **members) -> dict:
@@ -216,7 +242,7 @@ def complete(part: dict, **members) -> dict:
     return {
         "endpoint": "bintally",
         **part,
-        "metrics": document.metrics(part["recent"]),
+        "metrics": document.metrics(part),
         "feedback": {"place": "s3://b/f", "counts": 3, "joined": 0, "unknown": 3, "unreadable": 1},
         "capture": {"place": "s3://b/c", "objects": 2, "bytes": 10, "seconds": 1.0},
         "cloudwatch": {
@@ -244,7 +270,7 @@ def test_every_model_is_drawn_however_many_there_are(live):
 
 
 def test_the_page_of_a_model_without_a_baseline_says_so():
-    bare = document.Live(MODEL, CLASSES, 0.5, None)
+    bare = document.Live(MODEL, CLASSES, 0.5, "test", None)
     part = document.describe(SPAN, 3600, bare, read([record("1", photograph=photograph(1))]), {}, 5)
     refused = {"variants": {}, "alarms": [], "refused": "GetMetricData: AccessDenied"}
     text = page.page(complete(part, cloudwatch=refused))
@@ -281,8 +307,10 @@ def test_photographs_that_lie_near_each_other_are_fetched_together():
 
 def test_only_requests_that_hold_a_photograph_are_sampled():
     sent = [record("1"), record("2", photograph=b"1"), record("3").replace(b"s3_uri", b"image")]
-    sample = read(sent).cells[SPAN.since, MODEL].sample
-    assert sorted(reference.offset for reference in sample) == [len(sent[0]), len(sent[0]) + len(sent[1])]
+    sent.append(record("4", photograph=b"1").replace(b', "encoding": "BASE64"', b""))
+    cell = read(sent).cells[SPAN.since, MODEL]
+    assert sorted(at.offset for at in cell.sample) == [len(sent[0]), len(sent[0]) + len(sent[1])]
+    assert cell.records == 4 and not read(sent, sample=0).cells[SPAN.since, MODEL].sample
 
 
 @pytest.mark.parametrize(

@@ -55,14 +55,12 @@ def monitor(flags: argparse.Namespace, card: cards.Card, scratch: Path) -> dict:
             seen.setdefault(where, []).append(look)
     print(f"{sum(map(len, seen.values())):,} photographs measured", flush=True)
 
-    accuracy = card.metrics["validation"]["accuracy"]["value"]
-    live = document.Live(card.name, card.classes, accuracy, card.baseline)
-    told = document.describe(span, flags.recent, live, summary, seen, flags.sample)
+    told = document.describe(span, flags.recent, document.Live.of(card), summary, seen, flags.sample)
     joined = sum(cell.checked for cell in summary.cells.values())
     return {
         "endpoint": flags.endpoint,
         **told,
-        "metrics": document.metrics(told["recent"]),
+        "metrics": document.metrics(told),
         "feedback": {
             "place": flags.feedback,
             "counts": known,

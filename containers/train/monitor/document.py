@@ -1,11 +1,13 @@
 """``monitor.json``: what was read, as numbers by window and model, and how far it is from the baseline."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from containers.common.card import Card
 from containers.train.monitor.appearance import Appearance
 from containers.train.monitor.baseline import QUANTILES, count_edges
 from containers.train.monitor.drift import LEAST, Histogram, largest, psi
@@ -19,12 +21,22 @@ Where = tuple[int, str]  # start of a window, name of a model
 
 @dataclass(frozen=True)
 class Live:
-    """The model behind the endpoint. accuracy: on validation. baseline: None where its card has none."""
+    """The model behind the endpoint. accuracy: on the split ``scored_on``. baseline: None where its card
+    has none.
+    """
 
     name: str
     classes: list[int]
     accuracy: float
+    scored_on: str
     baseline: Mapping | None
+
+    @classmethod
+    def of(cls, card: Card) -> "Live":
+        """Scored on test, where the card says how: the model was chosen on validation, which flatters it."""
+        scored_on = "test" if "test" in card.metrics else "validation"
+        accuracy = card.metrics[scored_on]["accuracy"]["value"]
+        return cls(card.name, card.classes, accuracy, scored_on, card.baseline)
 
 
 def describe(
@@ -37,7 +49,8 @@ def describe(
 ) -> dict:
     """The part of the document that captured records give.
 
-    recent: seconds before the span's end that metrics and alarms are about, of the live model alone.
+    recent: seconds before the span's end that metrics and alarms are about, of the live model alone; but
+    accuracy is of all its answers that were read, since true counts come late.
     seen: what the sampled photographs look like. sample: how many of each window were asked for.
     """
 
@@ -48,6 +61,7 @@ def describe(
     for where in filter(is_recent, summary.cells):
         total.add(summary.cells[where], most=0)
     looks = [look for where in filter(is_recent, seen) for look in seen[where]]
+    of_live = [cell for (_, model), cell in summary.cells.items() if model == live.name]
     models = sorted({model for _, model in summary.cells}, key=lambda model: _first(summary, model))
     return {
         "since": stamp(span.since),
@@ -58,7 +72,12 @@ def describe(
             "model": live.name,
             "classes": live.classes,
             "accuracy": live.accuracy,
+            "scored_on": live.scored_on,
             "baseline": live.baseline,
+            "feedback": {
+                "checked": sum(cell.checked for cell in of_live),
+                "exact": sum(cell.exact for cell in of_live),
+            },
         },
         "records": {
             "read": summary.records,
@@ -79,8 +98,9 @@ def describe(
     }
 
 
-def metrics(recent: Mapping) -> dict[str, float]:
-    """What is published of the recent records, by the metric's name: only what enough of them say."""
+def metrics(told: Mapping) -> dict[str, float]:
+    """What is published of what ``describe`` told, by the metric's name: only what enough records say."""
+    recent, feedback = told["recent"], told["live"]["feedback"]
     drift, judged = recent["drift"], sum(recent["verdicts"][v] for v in VERDICTS)
     values = {
         "CapturedRequests": float(recent["records"]),
@@ -93,9 +113,21 @@ def metrics(recent: Mapping) -> dict[str, float]:
     if judged >= LEAST:
         values["MismatchRate"] = recent["verdicts"]["mismatch"] / judged
         values["UnsureRate"] = recent["verdicts"]["unsure"] / judged
-    if recent["feedback"]["checked"] >= LEAST:
-        values["Accuracy"] = recent["feedback"]["exact"] / recent["feedback"]["checked"]
+    if feedback["checked"] >= LEAST:
+        score = wilson(feedback["exact"], feedback["checked"])
+        values["Accuracy"], values["AccuracyAtBest"] = score["value"], score["high"]
     return {name: value for name, value in values.items() if value is not None}
+
+
+def wilson(successes: float, trials: float, z: float = 1.96) -> dict[str, float] | None:
+    """A share with its 95 % score interval (Wilson, "Probable inference", 1927); None of nothing."""
+    if not trials:
+        return None
+    share, spread = successes / trials, z * z / trials
+    middle = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / trials / 4)
+    # Rounding may put a bound past a share of 0 or 1.
+    return {"value": share, "low": min(share, middle - half), "high": max(share, middle + half)}
 
 
 def _numbers(cell: Cell, seen: Sequence[Appearance], live: Live | None, classes: Sequence[int]) -> dict:

@@ -9,6 +9,7 @@ import orjson
 from containers.train.monitor.reading import Truth
 
 ROWS = 10_000  # written at a time
+MOST = 2**63 - 1  # SQLite holds no larger integer
 
 
 class Feedback:
@@ -29,7 +30,7 @@ class Feedback:
             try:
                 document = orjson.loads(line)
                 event_id, count = document["event_id"], document["count"]
-                if not isinstance(event_id, str) or type(count) is not int or count < 0:
+                if not isinstance(event_id, str) or type(count) is not int or not 0 <= count <= MOST:
                     raise ValueError(line)
             except (ValueError, KeyError, TypeError):
                 self.unreadable += 1

@@ -63,11 +63,12 @@ def _summary(document: Mapping) -> Section:
     recent, live = document["recent"], document["live"]
     text = (
         f"The table is about the last {hours(document)} before {moment(document['until'])} and the live "
-        "model alone; the alarms watch its numbers. The pictures show every window that was read."
+        "model alone; the alarms watch its numbers. Its accuracy is of all its answers that were read, since "
+        "true counts come late. The pictures show every window that was read."
     )
     if live["baseline"] is None:
         text += f"\n\n{NO_BASELINE}"
-    metrics, feedback = document["metrics"], recent["feedback"]
+    metrics, feedback = document["metrics"], live["feedback"]
     answers = (live["baseline"] or {}).get("answers")
     rows = [
         ["requests", f"{recent['records']:,}", ""],
@@ -79,6 +80,10 @@ def _summary(document: Mapping) -> Section:
           for name, drift in recent["drift"].items()),
         ["counted by hand since", f"{feedback['checked']:,}",
          f"{feedback['exact']:,} of them exactly" if feedback["checked"] else "no feedback"],
+        ["accuracy", _percent(metrics.get("Accuracy"), 1),
+         f"{_percent(live['accuracy'], 1)} on {live['scored_on']}"],
+        ["accuracy at best", _percent(metrics.get("AccuracyAtBest"), 1),
+         "upper end of the 95\u00a0% interval"],
     ]  # fmt: skip
     table = Table(
         ["", "value", ""], rows, align="lrl",

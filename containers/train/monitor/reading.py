@@ -157,7 +157,8 @@ def read(
         cell.confidence[int(confidence * STEPS)] += 1
         cell.confidence_sum += confidence
         # Nearly all are turned away by their rank, before anything is made of them.
-        if (len(cell.sample) < sample or rank >= cell.sample[0].rank) and _holds_photograph(sides):
+        wanted = sample > 0 and (len(cell.sample) < sample or rank >= cell.sample[0].rank)
+        if wanted and _holds_photograph(sides):
             cell.keep(Reference(rank, key, start, len(line)), sample)
         if truth is not None and (true := truth(event_id)) is not None:
             cell.checked += 1
@@ -176,15 +177,19 @@ def _answer(output: dict) -> tuple[int, float, str | None, int | None, str]:
     data = output["data"]
     answer = orjson.loads(b64decode(data) if output["encoding"] == "BASE64" else data)
     count, confidence, model = answer["count"], answer["confidence"], answer["model"]
-    if not (isinstance(count, int) and isinstance(model, str) and 0 <= confidence <= 1):
+    verdict = answer["verdict"]
+    ours = isinstance(count, int) and isinstance(model, str) and isinstance(verdict, str | None)
+    if not (ours and 0 <= confidence <= 1):
         raise ValueError("not our types")
-    return count, confidence, answer["verdict"], answer["expected"], model
+    return count, confidence, verdict, answer["expected"], model
 
 
 def _holds_photograph(sides: dict) -> bool:
     """Whether a photograph was sent: JSON may name one in S3 instead."""
-    sent = sides.get("endpointInput")
-    return bool(sent) and (sent["encoding"] == "BASE64" or '"image"' in sent["data"])
+    match sides.get("endpointInput"):
+        case {"encoding": encoding, "data": str(data)}:
+            return encoding == "BASE64" or '"image"' in data
+    return False
 
 
 def _seconds(text: str) -> int:

@@ -1,11 +1,10 @@
 """The sections of ``monitor.html`` that have pictures; each is None where there is nothing to show."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from containers.train.monitor import figures
-from containers.train.monitor.document import LOOKS, VERDICTS
+from containers.train.monitor.document import LOOKS, VERDICTS, wilson
 from containers.train.monitor.drift import LEAST, MUCH, SOME
 from containers.train.monitor.timeline import Timeline
 from containers.train.page import Picture, Section
@@ -104,7 +103,7 @@ def drift(document: Mapping, line: Timeline) -> Section | None:
 
 
 def accuracy(document: Mapping, line: Timeline) -> Section:
-    given = document["feedback"]
+    given, live = document["feedback"], document["live"]
     if not given["joined"]:
         text = (
             "Nobody has told. Once bins are counted by hand, put lines "
@@ -127,9 +126,10 @@ def accuracy(document: Mapping, line: Timeline) -> Section:
         text += f"Of {alarms:,} mismatches among them {right:,} were wrong records indeed. "
     text += (
         "Where only bins in doubt are counted by hand, this is the accuracy on the hard ones, and lower than "
-        "that on all."
+        "that on all. The alarm watches the live model alone, and the upper end of its interval: it goes off "
+        f"where even at best the model is further below its accuracy on {live['scored_on']} than is allowed."
     )
-    usual = (document["live"]["accuracy"], "the live model on validation")
+    usual = (live["accuracy"], f"the live model on {live['scored_on']}")
     picture = figures.accuracy(line.times, scores, line.step, usual)
     return Section("Was it right?", text, pictures=[Picture(picture)])
 
@@ -157,17 +157,6 @@ def latency(document: Mapping, line: Timeline) -> Section:
         series[f"{label}slowest"] = _at(line, of.get("slowest", {}))
     picture = figures.lines(line.times, series, line.step, "milliseconds")
     return Section(heading, text, pictures=[Picture(picture)])
-
-
-def wilson(successes: float, trials: float, z: float = 1.96) -> dict[str, float] | None:
-    """A share with its 95 % score interval (Wilson, "Probable inference", 1927); None of nothing."""
-    if not trials:
-        return None
-    share, spread = successes / trials, z * z / trials
-    middle = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / trials / 4)
-    # Rounding may put a bound past a share of 0 or 1.
-    return {"value": share, "low": min(share, middle - half), "high": max(share, middle + half)}
 
 
 def _shares(
