@@ -73,6 +73,11 @@ def request(aws: Aws, job: str, model: str, data: str, output: str, arguments: S
 def report(evaluation: dict) -> None:
     console.out.print(scores(evaluation))
     console.out.print(detection(evaluation["detection"]))
+    if not evaluation["trained_on_this_data"]:
+        console.out.print(
+            "careful: the model was trained on another data set; where the two overlap it has seen these "
+            "bins, and its scores are too good"
+        )
 
 
 def scores(evaluation: dict) -> Table:

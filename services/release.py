@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> Path:
         fresh = Path(scratch)
         artifacts.fetch(aws, uri, fresh)
         card = cards.read(fresh)
-        folder = evaluation_of(card.name, aws.settings.local)
+        folder = evaluation_of(card, aws.settings.local)
         scores = json.loads((folder / EVALUATION[0]).read_text())
         dataclasses.replace(card, metrics={**card.metrics, "test": scores["metrics"]}).write(fresh)
         provenance = {"model": card.name, "fingerprint": card.data["fingerprint"], "job": uri.split("/")[-3]}
@@ -56,13 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     return flags.to
 
 
-def evaluation_of(name: str, local: Path) -> Path:
-    """The folder of the last evaluation of a model; raises ModelError where there is none."""
-    for folder in sorted((local / "evaluations").glob("*"), reverse=True):
-        document = folder / EVALUATION[0]
-        if document.exists() and json.loads(document.read_text())["model"] == name:
-            return folder
-    raise ModelError(f"{name} has not been evaluated here: run 'make evaluate' first")
+def evaluation_of(card: cards.Card, local: Path) -> Path:
+    """The folder of a model's last evaluation on the data set that it was trained on; raises ModelError
+    where there is none."""
+    documents = (local / "evaluations").glob(f"*/{EVALUATION[0]}")
+    for document in sorted(documents, key=lambda path: path.stat().st_mtime, reverse=True):
+        found = json.loads(document.read_text())
+        if (found["model"], found["data"]["fingerprint"]) == (card.name, card.data["fingerprint"]):
+            return document.parent
+    raise ModelError(
+        f"{card.name} has not been evaluated here, on the photographs that it was trained with: "
+        "run 'make evaluate' first"
+    )
 
 
 def check(folder: Path) -> None:

@@ -13,6 +13,8 @@ from services import artifacts, console, data, evaluate, release, train
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m services.reproduce", description=__doc__.split(":")[0])
     p.add_argument("--source", required=True, help="abid, synthetic, or a folder with the bucket's layout")
+    p.add_argument("--file-list", type=Path, help="of source abid")
+    p.add_argument("--extra-list", type=Path, help="of source abid")
     p.add_argument("--without-extras", action="store_true", help="it was trained on the main list alone")
     p.add_argument("--photographs", type=int, help="how many to render (synthetic)")
     p.add_argument("--model", type=Path, default=artifacts.SHIPPED, help="the folder (default: models)")
@@ -22,13 +24,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> dict:
-    """Returns the evaluation; raises ModelError where its accuracy is outside the stated interval."""
+    """Returns the evaluation; raises ModelError where its accuracy is outside the stated interval, or where
+    there is nothing to reproduce."""
     flags = parser().parse_args(arguments)
     common = ["--aws"] if flags.aws else []
     shipped = cards.read(flags.model)
+    if "test" not in shipped.metrics:
+        raise ModelError(f"{shipped.name} states no test accuracy: 'make release' writes it")
+    if flags.source == "synthetic" and not flags.photographs:
+        raise ModelError("name the photographs that it was trained on: make reproduce SOURCE=folder")
     stated = shipped.metrics["test"]["accuracy"]
     options = [] if flags.without_extras else ["--use-extra"]
-    options += ["--photographs", str(flags.photographs)] if flags.photographs else []
+    for option in ("photographs", "file_list", "extra_list"):
+        if value := getattr(flags, option):
+            options += [f"--{option.replace('_', '-')}", str(value)]
     dataset = data.main(["--source", flags.source, *options, *common])
     if dataset["fingerprint"] != shipped.data["fingerprint"]:
         raise ModelError(

@@ -97,15 +97,19 @@ def challenge(
             raise ModelError(f"the champion {name} counts {classes}, the challenger other classes")
         print(f"the champion is {name}, of endpoint configuration {live.configuration}", flush=True)
         scored = _score(graph, _photographs(folder, records, classes), bins, "test")
-        others, about = np.asarray(classes)[scored.probabilities.argmax(1)], {"model": name, **asdict(live)}
+        others = np.asarray(classes)[scored.probabilities.argmax(1)]
+        same = graph.card.data["fingerprint"] == document["data"]["fingerprint"]
+        about = {"model": name, **asdict(live), "trained_on_this_data": same}
     compared = comparison.compare(
         counted == true, others == true, [bins[row["name"]] for row in predictions], level
     )
-    return {
-        "champion": about,
-        "comparison": {"against": name, **compared},
-        "decision": comparison.decide(document["model"], name, compared),
-    }
+    decision = comparison.decide(document["model"], name, compared)
+    if about and not about["trained_on_this_data"]:
+        decision["reason"] += (
+            f" (careful: {name} was trained on another data set; where the two overlap it has seen these "
+            "bins, and the gain is too small)"
+        )
+    return {"champion": about, "comparison": {"against": name, **compared}, "decision": decision}
 
 
 def _scores(test: Scored) -> dict[str, object]:

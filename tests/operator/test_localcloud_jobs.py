@@ -471,7 +471,7 @@ def test_killing_localcloud_leaves_nothing_running_after_the_next_start(own_clou
 
 
 def test_an_empty_job_costs_little_beyond_its_process(cloud: Cloud, boto, bucket):
-    """The bound is the product's promise, ten times what was measured; the benchmark has the number."""
+    """The bound is the product's promise; the benchmark has what was measured."""
     image = cloud.image("empty", "train", "pass")
     start = time.monotonic()
     boto("sagemaker").create_training_job(**training(image, "empty"))

@@ -310,6 +310,7 @@ def test_a_challenger_is_compared_with_the_champion_of_the_endpoint(job, champio
         "endpoint": "bins",
         "configuration": "live",
         "artifact": "s3://b/model-of-live.tar.gz",
+        "trained_on_this_data": False,
     }
     found, decision = document["comparison"], document["decision"]
     assert found["against"] == "the-champion" and found["level"] == 0.95
@@ -320,6 +321,13 @@ def test_a_challenger_is_compared_with_the_champion_of_the_endpoint(job, champio
     page = (job / "evaluation/evaluation.html").read_text()
     assert "Does it replace what is deployed?" in page and decision["reason"] in page
     assert page == evaluation_page.page(document) and page.count("<svg") == 6
+
+
+def test_a_champion_that_may_have_seen_the_test_bins_is_named(job, champion, capsys):
+    careful = "careful: the-champion was trained on another data set"
+    assert evaluate.main(["--challenge", "bins"]) == 0 and careful in capsys.readouterr().out
+    champion(data={"fingerprint": manifest.fingerprint(manifest.read(job / "manifest/manifest.csv"))})
+    assert evaluate.main(["--challenge", "bins"]) == 0 and careful not in capsys.readouterr().out
 
 
 def test_without_an_endpoint_a_challenger_must_beat_the_majority_class(job, monkeypatch):

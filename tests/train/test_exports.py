@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 from containers.common import card as cards
 from containers.common.graph import Graph
 from containers.common.verdict import fit, judge
-from containers.train import data, hyperparameters, network
-from tests import ABID, squares
+from containers.train import data, graphs, hyperparameters, network, verify
+from tests import ABID, ROOT, squares
+
+SHIPPED = ROOT / "models"
 
 # Stated tolerances: float graphs are the same network; int8 may turn a near tie, and no more.
 FLOAT_DIFFERENCE = 1e-3
@@ -90,6 +92,32 @@ def test_exports_agree_on_real_photographs(tmp_path, architecture):
         "--epochs", "3", "--learning_rate", "0.001",
     )  # fmt: skip
     check(cards.read(tmp_path / "model"))
+
+
+def test_an_artifact_that_came_without_its_float_graphs_gets_the_same_ones(trained, tmp_path):
+    model = trained[0] / "model"
+    assert graphs.main(["--model", str(model), "--to", str(tmp_path)]) == 0
+    shutil.copy(model / cards.FILE, tmp_path)
+    batch = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+    expected = Graph(model, cards.FLOAT_GRAPH)(batch)
+    assert abs(Graph(tmp_path, cards.FLOAT_GRAPH)(batch) - expected).max() < FLOAT_DIFFERENCE
+    with torch.no_grad():
+        traced = torch.jit.load(tmp_path / cards.TORCHSCRIPT)(torch.from_numpy(batch)).numpy()
+    assert abs(traced - expected).max() < FLOAT_DIFFERENCE
+
+
+@pytest.mark.photographs
+@pytest.mark.skipif(not ABID.exists(), reason="the real photographs are not here")
+def test_the_model_that_ships_still_says_what_its_report_says():
+    """Its graph and its weights, of the validation photographs whose probabilities it keeps."""
+    served, counter = Graph(SHIPPED), graphs.load(SHIPPED)
+    kept = json.loads((SHIPPED / cards.TRAINING).read_text())["validation"]
+    rows = kept["rows"][::24]
+    batch = np.stack([served.prepare((ABID / "bin-images" / f"{row[0]}.jpg").read_bytes()) for row in rows])
+    stated = np.array([row[3:] for row in rows])
+    assert abs(served(batch) - stated).max() < verify.TOLERANCE
+    with torch.no_grad():
+        assert abs(counter(torch.from_numpy(batch)).numpy() - stated).mean() < INT8_MEAN_DIFFERENCE
 
 
 def test_thresholds_keep_their_promises():
