@@ -87,11 +87,12 @@ def processing(
     outputs: dict[str, str],
     instance: str | None = None,
     work: str = "processing",
+    seconds: int = 3600,
 ) -> dict:
     """CreateProcessingJob's parameters: a module of the training image on one instance.
 
     inputs, outputs: S3 addresses by name; each lies at ``/opt/ml/processing/<name>``. instance: its type,
-    that of evaluations by default. work: whose role it runs as.
+    that of evaluations by default. work: whose role it runs as. seconds: after which SageMaker ends it.
     """
     written = [
         {
@@ -121,7 +122,7 @@ def processing(
                 "VolumeSizeInGB": 30,
             }
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+        "StoppingCondition": {"MaxRuntimeInSeconds": seconds},
         "Tags": deployment.TAGS,
     }
 

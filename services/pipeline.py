@@ -9,10 +9,11 @@ import json
 import sys
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from containers.common import deployment, recipe
-from containers.common.errors import ServiceError
-from services import console, functions, jobs, pipeline_watch, rollout, train
+from containers.common.errors import ServiceError, SettingsError
+from services import console, functions, jobs, pipeline_watch, rollout, scaling, train
 from services.aws import Aws
 from services.pipeline_definition import PARAMETERS, definition
 from services.settings import Settings
@@ -94,8 +95,11 @@ def start(aws: Aws, flags: argparse.Namespace, **named: str) -> str:
     """Start an execution, and return.
 
     named: more members of StartPipelineExecution. Returns: the execution's ARN. Raises ServiceError where
-    there is no pipeline.
+    there is no pipeline, SettingsError for what AWS would refuse only once a model has been trained.
     """
+    if flags.BakeSeconds is not None:
+        rollout.check_bake("--bake-seconds", flags.BakeSeconds)
+    scaled_on = _scaled_on(aws, flags)
     values = {
         "DataUri": (flags.data or jobs.newest_dataset(aws)).rstrip("/"),
         "RecipeUri": _upload_recipe(aws, flags),
@@ -105,6 +109,8 @@ def start(aws: Aws, flags: argparse.Namespace, **named: str) -> str:
         for name in PARAMETERS
         if name not in DERIVED and (value := getattr(flags, name)) is not None
     }
+    if scaled_on:
+        values["ServeInstanceType"] = scaled_on
     sagemaker = aws.client("sagemaker")
     try:
         arn = sagemaker.start_pipeline_execution(
@@ -169,6 +175,27 @@ def executions(aws: Aws) -> list[dict] | None:
         return [one for page in pages for one in page["PipelineExecutionSummaries"]]
     except sagemaker.exceptions.ResourceNotFound:
         return None
+
+
+def _scaled_on(aws: Aws, flags: argparse.Namespace) -> str | None:
+    """The instance type that autoscaling ties the endpoint to; None for an endpoint that is not scaled.
+
+    Raises SettingsError where the flags ask for another: UpdateEndpoint refuses that of a registered variant.
+    """
+    named = Aws(replace(aws.settings, endpoint=flags.EndpointName or aws.settings.endpoint))
+    name, asked = named.settings.endpoint, flags.ServeInstanceType
+    endpoint = rollout.describe(named, name)
+    if endpoint is None or not scaling.registered(named):
+        return None
+    live = scaling.instance_type(named, endpoint)
+    if asked is None and live != aws.settings.serve_instance:
+        print(f"instance  {live}, on which autoscaling keeps endpoint {name}")
+    if asked not in (None, live):
+        raise SettingsError(
+            f"--serve-instance-type {asked}: autoscaling keeps endpoint {name} on {live}; move it first with "
+            f"'make deploy ARGS=\"--serve-instance {asked}\"', or leave the option out"
+        )
+    return live
 
 
 def _upload_recipe(aws: Aws, flags: argparse.Namespace) -> str:

@@ -16,6 +16,9 @@ from services.aws import Aws
 VERSION = "2020-12-01"
 REFERENCE = re.compile(r"\$\{([^}]+)\}")
 EVALUATION = "evaluation.json"
+# Of Verify, which waits for the rollout: an hour at most of watching after each of the two shifts of traffic,
+# and instances that start, for it and for the way back.
+VERIFY_SECONDS = 4 * 3600
 DATA, EXECUTION = "${Parameters.DataUri}", "${Execution.PipelineExecutionId}"
 ARTIFACT = "${Steps.Train.ModelArtifacts.S3ModelArtifacts}"
 # What an execution can be started with: the kind of each parameter, and what it is.
@@ -28,7 +31,7 @@ PARAMETERS = {
     "TrainInstanceCount": ("Integer", "instances of training"),
     "TrainProcesses": ("String", "training processes per instance: one for each GPU"),
     "EvaluateInstanceType": ("String", "instance type of evaluation and verification"),
-    "ServeInstanceType": ("String", "instance type of the endpoint"),
+    "ServeInstanceType": ("String", "instance type of the endpoint; one with autoscaling keeps its own"),
     "ServeInstanceCount": ("Integer", "instances of an endpoint that is new, or of another instance type"),
     "BakeSeconds": ("Integer", "how long alarms are watched after each shift of traffic"),
     "TrainImage": ("String", "the training image"),
@@ -185,6 +188,7 @@ def _verify(aws: Aws) -> dict:
         [f"--{name}={value}" for name, value in arguments.items()],
         {"model": ARTIFACT, "test": f"{DATA}/test/", "evaluation": evaluation},
         {},
+        seconds=VERIFY_SECONDS,
     )
     del request["ProcessingJobName"]
     return {"Name": "Verify", "Type": "Processing", "Arguments": request}

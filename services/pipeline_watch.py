@@ -67,7 +67,7 @@ def watch(aws: Aws, arn: str) -> dict:
         raise ServiceError(f"no longer watching; execution {arn.rsplit('/', 1)[-1]} goes on") from None
     evaluation = _evaluation(aws, view)
     if view.status != "Succeeded":
-        raise ServiceError(_why(view))
+        raise ServiceError(why(view))
     return evaluation
 
 
@@ -174,7 +174,12 @@ def _evaluation(aws: Aws, view: View) -> dict:
     return evaluation
 
 
-def _why(view: View) -> str:
+def why(view: View) -> str:
+    """One line on an execution that did not succeed, with what to do next."""
     reasons = [f"{name}: {step.get('FailureReason', 'no reason was given')}" for name, step in view.failed()]
     reason = "; ".join(reasons) or view.execution.get("FailureReason", "no reason was given")
-    return f"execution {view.name} is {view.status}: {reason} (run it again from there: the verb retry)"
+    # Verify takes the promotion back, and would find the champion live if it alone were run again.
+    again = (
+        "start the pipeline again" if "Verify" in view.steps else "run it again from there: the verb retry"
+    )
+    return f"execution {view.name} is {view.status}: {reason} ({again})"

@@ -37,9 +37,14 @@ class Plan:
         bake = bake_seconds(aws) if flags.bake is None else flags.bake
         if not 0 <= flags.canary <= 50:
             raise SettingsError(f"--canary {flags.canary}: a canary is 1 to 50 % of the fleet, or 0 for none")
-        if not 0 <= bake <= 3600:
-            raise SettingsError(f"--bake {bake}: AWS waits for 0 to 3600 seconds")
+        check_bake("--bake", bake)
         return cls(flags.canary, bake, flags.latency_alarm, not flags.no_rollback)
+
+
+def check_bake(flag: str, seconds: int) -> None:
+    """Raises SettingsError for a time that AWS would refuse."""
+    if not 0 <= seconds <= 3600:
+        raise SettingsError(f"{flag} {seconds}: AWS waits for 0 to 3600 seconds")
 
 
 def bake_seconds(aws: Aws) -> int:

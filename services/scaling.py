@@ -72,9 +72,9 @@ def before_update(aws: Aws, bounds: Bounds, endpoint: dict) -> dict:
     keeps the number of instances that autoscaling has come to, if it is still in bounds.
     ``endpoint``: its description.
     """
-    if not _registered(aws):
+    if not registered(aws):
         return {}
-    if _instance_type(aws, endpoint) != aws.settings.serve_instance:
+    if instance_type(aws, endpoint) != aws.settings.serve_instance:
         delete(aws)
         return {}
     count = sum(v["DesiredInstanceCount"] for v in endpoint.get("ProductionVariants", ()))
@@ -134,7 +134,7 @@ def put(aws: Aws, bounds: Bounds, invocations: int | None, cpu_percent: int) -> 
 
 def delete(aws: Aws) -> None:
     """Deregister the variant; its policies, and their alarms, go with it. No error where there is none."""
-    if _registered(aws):
+    if registered(aws):
         aws.client("application-autoscaling").deregister_scalable_target(**_target(aws))
 
 
@@ -156,7 +156,8 @@ def _target(aws: Aws) -> dict:
     }
 
 
-def _registered(aws: Aws) -> bool:
+def registered(aws: Aws) -> bool:
+    """Whether the endpoint's variant is a scalable target."""
     target = _target(aws)
     found = aws.client("application-autoscaling").describe_scalable_targets(
         ServiceNamespace=target["ServiceNamespace"],
@@ -166,7 +167,8 @@ def _registered(aws: Aws) -> bool:
     return bool(found["ScalableTargets"])
 
 
-def _instance_type(aws: Aws, endpoint: dict) -> str:
+def instance_type(aws: Aws, endpoint: dict) -> str:
+    """That an endpoint serves on, by its description."""
     config = aws.client("sagemaker").describe_endpoint_config(
         EndpointConfigName=endpoint["EndpointConfigName"]
     )

@@ -24,6 +24,8 @@ class FakeAws:
         self.files: dict[str, Path] = {}  # what lies at an S3 address
         self.alarms: dict[str, str] = {}  # states by name
         self.taken = False  # whether the names of models and configurations are
+        self.instance_types: dict[str, str] = {}  # by configuration, where not ml.m5.xlarge
+        self.scaled: list[str] = []  # endpoints whose variant is a scalable target
 
     def __call__(self, service: str) -> "FakeAws":
         return self
@@ -36,7 +38,8 @@ class FakeAws:
 
     def describe_endpoint_config(self, EndpointConfigName: str) -> dict:
         model = f"model-of-{EndpointConfigName}"
-        variant = {"VariantName": "AllTraffic", "ModelName": model, "InstanceType": "ml.m5.xlarge"}
+        instance_type = self.instance_types.get(EndpointConfigName, "ml.m5.xlarge")
+        variant = {"VariantName": "AllTraffic", "ModelName": model, "InstanceType": instance_type}
         return {
             "ProductionVariants": [variant],
             "DataCaptureConfig": {"InitialSamplingPercentage": 25},
@@ -66,6 +69,16 @@ class FakeAws:
         found = [name for name in AlarmNames if name in self.alarms]
         return {"MetricAlarms": [{"AlarmName": n, "StateValue": self.alarms[n]} for n in found]}
 
+    def describe_scalable_targets(self, ResourceIds: list[str], **_) -> dict:
+        targets = [f"endpoint/{name}/variant/AllTraffic" for name in self.scaled]
+        return {"ScalableTargets": [{"ResourceId": target} for target in targets if target in ResourceIds]}
+
+    def head_bucket(self, **_) -> None:
+        pass  # it is there
+
+    def put_object(self, **parameters) -> None:
+        self.calls.append(("object", parameters))
+
     def get_object(self, Bucket: str, Key: str) -> dict:
         return {"Body": io.BytesIO(json.dumps(self.objects[f"s3://{Bucket}/{Key}"]).encode())}
 
@@ -80,11 +93,17 @@ class FakeAws:
         raise refused("Model Package Group already exists: arn")
 
     def create_model_package(self, **parameters) -> dict:
+        if "\n" in parameters["ModelPackageDescription"]:
+            raise refused("Member must satisfy regular expression pattern")
         self.calls.append(("package", parameters))
         return {"ModelPackageArn": "arn:aws:sagemaker:…:model-package/bintally/1"}
 
     def invoke_endpoint(self, **parameters) -> dict:
         return {"Body": io.BytesIO(json.dumps(self.answer).encode())}
+
+    def start_pipeline_execution(self, **parameters) -> dict:
+        self.calls.append(("start", parameters))
+        return {"PipelineExecutionArn": "arn:aws:sagemaker:…:pipeline/bintally/execution/abc123"}
 
     def made(self, what: str) -> list[dict]:
         return [parameters for name, parameters in self.calls if name == what]

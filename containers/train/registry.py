@@ -38,7 +38,8 @@ def record(
             raise
     return sagemaker.create_model_package(
         ModelPackageGroupName=group,  # which also gives the tags
-        ModelPackageDescription=reason[: LONGEST["description"]],
+        # SageMaker takes one line, and a reason that quotes other programs may have several.
+        ModelPackageDescription=" ".join(reason.split())[: LONGEST["description"]],
         ModelApprovalStatus=status,
         InferenceSpecification={
             "Containers": [container],

@@ -4,56 +4,75 @@ import time
 
 from botocore.exceptions import ClientError
 
-from containers.common import aws, deployment
+from containers.common import aws, deployment, job
 from containers.common.errors import ServiceError
 
 POLL = 1.0  # seconds
+LAST_LOOKS = 60  # polls of a job that is to stop: SIGKILL comes two minutes after SIGTERM
 
 
-def wait(endpoint: str, configuration: str) -> None:
-    """Return once the endpoint serves the configuration; raises ServiceError where it came to rest otherwise.
+def wait(endpoint: str, configuration: str, stop: job.Stop) -> None:
+    """Return once the endpoint serves the configuration, or the job is to stop.
 
-    The processing job's own limit of time ends a rollout that never rests.
+    Raises ServiceError where the endpoint came to rest otherwise. The processing job's own limit of time
+    ends a rollout that never rests.
     """
-    found = _rest(endpoint)
+    found = _rest(endpoint, stop)
     if found is None:
         raise ServiceError(f"endpoint {endpoint} is gone")
-    if found["EndpointStatus"] != "InService" or found["EndpointConfigName"] != configuration:
-        raise ServiceError(
-            f"the rollout of {configuration} failed: "
-            f"{found.get('FailureReason', 'endpoint ' + endpoint + ' is ' + found['EndpointStatus'])}"
-        )
+    serves, status = found["EndpointConfigName"], found["EndpointStatus"]
+    if status in deployment.CHANGING or (status, serves) == ("InService", configuration):
+        return
+    state = f"serves {serves}" if status == "InService" else f"is {status}"
+    reason = f": {found['FailureReason']}" if found.get("FailureReason") else ""
+    raise ServiceError(f"the rollout of {configuration} failed, and endpoint {endpoint} {state}{reason}")
 
 
-def back(endpoint: str, configuration: str, champion: str) -> str:
+def back(endpoint: str, configuration: str, champion: str, stop: job.Stop) -> str:
     """Take a promoted configuration back; returns one clause on what the endpoint does then.
 
     champion: the configuration before; where it is empty there was no endpoint, and there is none again.
-    An endpoint that somebody has moved to another configuration meanwhile is left alone.
+    An endpoint that somebody has moved to another configuration meanwhile is left alone. A job that is to
+    stop starts the rollback and does not wait for its end.
     """
     sagemaker = aws.client("sagemaker")
-    found = _rest(endpoint)
+    found = _rest(endpoint, stop, LAST_LOOKS)
     if found is None:
         return f"endpoint {endpoint} is gone"
+    if found["EndpointStatus"] in deployment.CHANGING:  # and SageMaker refuses to update it
+        return f"endpoint {endpoint} is {found['EndpointStatus']} and could not be rolled back"
     if found["EndpointConfigName"] != configuration:
         return f"endpoint {endpoint} serves {found['EndpointConfigName']}"
     try:
         if not champion:
             sagemaker.delete_endpoint(EndpointName=endpoint)
-            _rest(endpoint)
+            _rest(endpoint, stop)
             return f"endpoint {endpoint} was deleted, since it had not existed before"
-        sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=champion)
-        wait(endpoint, champion)
+        # Autoscaling may have changed the number of instances; that of another type says nothing here.
+        alike = _variants(configuration) == _variants(champion)
+        kept = deployment.KEEP_INSTANCES if alike else {}
+        sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=champion, **kept)
+        wait(endpoint, champion, stop)
     except (ClientError, ServiceError) as error:
         return f"endpoint {endpoint} could not be rolled back to {champion or 'nothing'}: {error}"
-    return f"endpoint {endpoint} was rolled back to {champion}"
+    return f"endpoint {endpoint} {'is being' if stop.asked else 'was'} rolled back to {champion}"
 
 
-def _rest(endpoint: str) -> dict | None:
-    """The endpoint's description once nothing about it is changing; None where it is gone."""
+def _variants(configuration: str) -> list[tuple]:
+    """Name and instance type of each variant."""
+    found = aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=configuration)
+    return [(variant["VariantName"], variant.get("InstanceType")) for variant in found["ProductionVariants"]]
+
+
+def _rest(endpoint: str, stop: job.Stop, last_looks: int = 0) -> dict | None:
+    """The endpoint's description once nothing about it is changing; None where it is gone.
+
+    A job that is to stop takes ``last_looks`` more, and what it has seen then.
+    """
     sagemaker = aws.client("sagemaker")
     while (found := deployment.describe(sagemaker, endpoint)) is not None:
-        if found["EndpointStatus"] not in deployment.CHANGING:
+        if found["EndpointStatus"] not in deployment.CHANGING or (stop.asked and last_looks <= 0):
             return found
+        last_looks -= stop.asked
         time.sleep(POLL)
     return None

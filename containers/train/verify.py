@@ -3,12 +3,13 @@
 A SageMaker processing job of the training image, the pipeline's last step. Below ``processing/``, in:
 ``model/model.tar.gz`` (the challenger), ``test/<count>/NAME.jpg`` and ``evaluation/evaluation.json``.
 It waits until the endpoint serves the promoted configuration, and compares the answers with the
-challenger's own graph. On failure the endpoint goes back to what it served before. Either way the
-outcome is recorded in the Model Registry.
+challenger's own graph. On failure, or on SIGTERM, the endpoint goes back to what it served before. Either
+way the outcome is recorded in the Model Registry.
 """
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -47,14 +48,16 @@ class Promotion:
     group: str  # model package group
 
 
-def verify(promotion: Promotion, graph: Graph, photographs: Sequence[Path]) -> None:
+def verify(promotion: Promotion, graph: Graph, photographs: Sequence[Path], stop: job.Stop) -> None:
     """Return once the endpoint serves the challenger and answers as its graph does.
 
     Raises ServiceError or ModelError with the reason why not.
     """
-    rollout.wait(promotion.endpoint, promotion.configuration)
+    rollout.wait(promotion.endpoint, promotion.configuration, stop)
     runtime = aws.client("sagemaker-runtime")
     for number, path in enumerate(photographs):
+        if stop.asked:
+            raise ServiceError(f"the job was told to stop before {promotion.configuration} was verified")
         data = path.read_bytes()
         try:
             response = runtime.invoke_endpoint(
@@ -128,7 +131,7 @@ def record(promotion: Promotion, evaluation: dict, status: str, reason: str) -> 
     print(f"recorded as {status}: {arn}", flush=True)
 
 
-def run(promotion: Promotion) -> None:
+def run(promotion: Promotion, stop: job.Stop) -> None:
     """Verify and, on failure, roll back; either is recorded.
 
     Raises ServiceError with the reason and with what the endpoint serves then.
@@ -137,11 +140,15 @@ def run(promotion: Promotion) -> None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             unpack(paths.processing("model", "model.tar.gz"), Path(folder))
-            verify(promotion, Graph(Path(folder)), chosen(paths.processing("test")))
+            verify(promotion, Graph(Path(folder)), chosen(paths.processing("test")), stop)
     except UNVERIFIED as error:
-        after = rollout.back(promotion.endpoint, promotion.configuration, promotion.champion)
-        record(promotion, evaluation, registry.REJECTED, f"{error}; {after}")
-        raise ServiceError(f"{error}; {after}") from None
+        after = rollout.back(promotion.endpoint, promotion.configuration, promotion.champion, stop)
+        reason = f"{error}; {after}"
+        try:
+            record(promotion, evaluation, registry.REJECTED, reason)
+        except UNVERIFIED as unrecorded:  # why it was rejected matters more
+            reason = f"{reason}; not recorded: {unrecorded}"
+        raise ServiceError(reason) from None
     record(promotion, evaluation, registry.APPROVED, evaluation["decision"]["reason"])
 
 
@@ -149,8 +156,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m containers.train.verify")
     for field in fields(Promotion):
         parser.add_argument(f"--{field.name.replace('_', '-')}", required=True)
+    promotion = Promotion(**vars(parser.parse_args(arguments)))
+    stop = job.Stop()
+    signal.signal(signal.SIGTERM, stop.ask)
     try:
-        run(Promotion(**vars(parser.parse_args(arguments))))
+        run(promotion, stop)
     except UNVERIFIED as error:
         return job.failed(error, str(error))
     return 0

@@ -16,9 +16,12 @@ import pytest
 from botocore.config import Config
 
 from containers.common import deployment
+from containers.common.errors import SettingsError
+from services import pipeline, pipeline_watch
 from services.aws import Aws
 from services.pipeline_definition import PARAMETERS, definition, expressed
 from services.settings import Settings
+from tests import fake_aws
 from tests.operator import brightness
 from tests.operator.conftest import Cloud, eventually, service
 
@@ -272,6 +275,68 @@ def test_the_definition_is_made_of_settings_alone():
     assert (train["Name"], evaluate["Name"], decide["Name"]) == ("Train", "Evaluate", "Decide")
     assert [step["Name"] for step in decide["Arguments"]["IfSteps"]] == ["Promote", "Verify"]
     assert decide["Arguments"]["ElseSteps"] == []
+    verify = decide["Arguments"]["IfSteps"][1]["Arguments"]
+    assert verify["StoppingCondition"]["MaxRuntimeInSeconds"] > 2 * 3600  # the longest bake, twice
     assert "${" not in json.dumps(found)
     channels = [channel["ChannelName"] for channel in train["Arguments"]["InputDataConfig"]]
     assert channels == ["train", "validation", "manifest", "recipe"]
+
+
+@pytest.fixture
+def account(monkeypatch) -> fake_aws.FakeAws:
+    """Endpoint bintally has autoscaling, and every endpoint is on ml.m5.xlarge."""
+    account = fake_aws.FakeAws(fake_aws.endpoint("live"))
+    account.scaled = ["bintally"]
+    monkeypatch.setattr(Aws, "_client", lambda self, service: account)
+    return account
+
+
+def start(*options: str) -> None:
+    settings = Settings(region="eu-west-1", bucket="b", serve_instance="ml.c5.large")
+    arguments = ["start", "--data", DATA, "--recipe", "none", *options]
+    pipeline.start(Aws(settings), pipeline.parser().parse_args(arguments))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--bake-seconds", "3601", "AWS waits for 0 to 3600 seconds"),
+        ("--bake-seconds", "-1", "AWS waits for 0 to 3600 seconds"),
+        ("--serve-instance-type", "ml.c5.large", "autoscaling keeps endpoint bintally on ml.m5.xlarge"),
+    ],
+)
+def test_what_aws_would_refuse_after_the_training_is_refused_before_it(account, option, value, said):
+    with pytest.raises(SettingsError, match=f"{option} {value}: {said}"):
+        start(option, value)
+    assert account.calls == []
+
+
+@pytest.mark.parametrize(
+    ("options", "instance_type"),
+    [
+        ((), "ml.m5.xlarge"),
+        (("--serve-instance-type", "ml.m5.xlarge"), "ml.m5.xlarge"),
+        (("--endpoint-name", "unscaled"), None),  # the definition's default
+        (("--endpoint-name", "unscaled", "--serve-instance-type", "ml.c5.large"), "ml.c5.large"),
+    ],
+)
+def test_an_endpoint_with_autoscaling_keeps_its_instance_type(account, options, instance_type):
+    start(*options)
+    [started] = account.made("start")
+    given = {p["Name"]: p["Value"] for p in started["PipelineParameters"]}
+    assert given.get("ServeInstanceType") == instance_type
+
+
+@pytest.mark.parametrize(
+    ("steps", "advice"),
+    [
+        (("Train",), "run it again from there: the verb retry"),
+        (("Train", "Evaluate", "Decide", "Promote", "Verify"), "start the pipeline again"),
+    ],
+)
+def test_an_execution_that_failed_comes_with_what_helps(steps, advice):
+    succeeded = {name: {"StepStatus": "Succeeded"} for name in steps}
+    failed = {steps[-1]: {"StepStatus": "Failed", "FailureReason": "so it is"}}
+    execution = {"PipelineExecutionStatus": "Failed", "PipelineExecutionArn": "arn/abc123"}
+    view = pipeline_watch.View(execution, {}, succeeded | failed)
+    assert pipeline_watch.why(view) == f"execution abc123 is Failed: {steps[-1]}: so it is ({advice})"

@@ -74,11 +74,13 @@ def theirs(ours) -> dict:
     training = TrainingStep("Train", step_args=fit)
     artifact = training.properties.ModelArtifacts.S3ModelArtifacts
 
-    def processing(name: str, module: str, arguments: list, inputs: dict, outputs: dict, files=None):
+    def processing(
+        name: str, module: str, arguments: list, inputs: dict, outputs: dict, files=None, seconds: int = 3600
+    ):
         processor = Processor(
             role=ROLE, image_uri=given("TrainImage"), instance_count=1, tags=tags, volume_size_in_gb=30,
             instance_type=given("EvaluateInstanceType"), entrypoint=["python", "-m", module],
-            max_runtime_in_seconds=3600, sagemaker_session=session,
+            max_runtime_in_seconds=seconds, sagemaker_session=session,
         )  # fmt: skip
         where = "/opt/ml/processing/"
         arguments = processor.run(
@@ -137,6 +139,7 @@ def theirs(ours) -> dict:
         ],
         {"model": artifact, "test": below_data("/test/"), "evaluation": evaluation},
         {},
+        seconds=pipeline_definition.VERIFY_SECONDS,
     )
     decide = ConditionStep(
         "Decide",

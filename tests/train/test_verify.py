@@ -1,16 +1,18 @@
 """The verification job: what it trusts, what it takes back, and what it records of either."""
 
 import json
+import signal
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from containers.common import aws, paths
+from containers.common import aws, deployment, paths
 from containers.common.errors import DataError, ModelError, ServiceError
 from containers.train import champion, rollout, verify
 from tests import squares
-from tests.fake_aws import FakeAws, endpoint
+from tests.fake_aws import FakeAws, endpoint, refused
 
 CLASSES = [1, 2, 3]
 ROW = np.array([0.1, 0.7, 0.2])
@@ -61,7 +63,7 @@ def test_an_answer_that_is_not_the_graphs_is_named(change, said):
 
 
 @pytest.fixture
-def job(tmp_path, monkeypatch):
+def job(tmp_path, monkeypatch) -> Iterator[Callable[..., int]]:
     """A verification job whose challenger's graph always says ROW, and whose waits take no time."""
     inputs = tmp_path / "processing"
     squares.write(inputs, {"test": 30})
@@ -89,7 +91,9 @@ def job(tmp_path, monkeypatch):
         monkeypatch.setattr(aws, "client", fake)
         return verify.main([f"--{name}={value}" for name, value in {**ARGUMENTS, **changed}.items()])
 
-    return run
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a job that forgets it is not to end pytest
+    yield run
+    signal.signal(signal.SIGTERM, before)
 
 
 PROMOTED, BEFORE = ARGUMENTS["configuration"], ARGUMENTS["champion"]
@@ -109,11 +113,14 @@ def test_a_promotion_that_answers_as_its_graph_is_approved_with_its_lineage(job)
     assert not fake.made("update")
 
 
-def test_a_promotion_that_answers_otherwise_is_rolled_back_and_rejected(job, capsys):
+@pytest.mark.parametrize(
+    ("instance_types", "kept"), [({}, deployment.KEEP_INSTANCES), ({BEFORE: "ml.c5.large"}, {})]
+)
+def test_a_promotion_that_answers_otherwise_is_rolled_back_and_rejected(job, capsys, instance_types, kept):
     fake = FakeAws(endpoint(PROMOTED), endpoint(PROMOTED), endpoint(PROMOTED, "Updating"), endpoint(BEFORE))
-    fake.answer = {**ANSWER, "count": 1}
+    fake.answer, fake.instance_types = {**ANSWER, "count": 1}, instance_types
     assert job(fake) == 1
-    assert fake.made("update") == [{"EndpointName": "bins", "EndpointConfigName": BEFORE}]
+    assert fake.made("update") == [{"EndpointName": "bins", "EndpointConfigName": BEFORE, **kept}]
     [package] = fake.made("package")
     assert package["ModelApprovalStatus"] == "Rejected"
     reason = paths.failure().read_text()
@@ -123,11 +130,50 @@ def test_a_promotion_that_answers_otherwise_is_rolled_back_and_rejected(job, cap
 
 
 def test_a_rollout_that_failed_is_rejected_with_sagemakers_reason(job):
-    fake = FakeAws(endpoint(BEFORE, "Updating"), endpoint(BEFORE, FailureReason="an alarm fired"))
+    fake = FakeAws(endpoint(BEFORE, "Updating"), endpoint(BEFORE, FailureReason="an alarm\n  fired"))
     assert job(fake) == 1
-    assert not fake.made("update") and fake.made("package")[0]["ModelApprovalStatus"] == "Rejected"
+    assert not fake.made("update")
+    [package] = fake.made("package")
+    assert package["ModelApprovalStatus"] == "Rejected"
+    assert package["ModelPackageDescription"] == (
+        f"the rollout of {PROMOTED} failed, and endpoint bins serves {BEFORE}: an alarm fired; "
+        f"endpoint bins serves {BEFORE}"
+    )
+
+
+def test_a_rejection_that_cannot_be_recorded_keeps_its_reason(job):
+    class Closed(FakeAws):
+        def create_model_package(self, **_):
+            raise refused("the registry is full")
+
+    assert job(Closed(endpoint("another"))) == 1
     reason = paths.failure().read_text()
-    assert f"the rollout of {PROMOTED} failed: an alarm fired; endpoint bins serves {BEFORE}" == reason
+    assert "endpoint bins serves another; not recorded: " in reason and "the registry is full" in reason
+
+
+@pytest.mark.parametrize(
+    ("then", "rollbacks", "after"),
+    [
+        ([endpoint(PROMOTED), endpoint(PROMOTED, "Updating")], 1, f"is being rolled back to {BEFORE}"),
+        ([], 0, "is Updating and could not be rolled back"),
+    ],
+)
+def test_a_job_that_is_told_to_stop_starts_the_rollback_and_records(job, monkeypatch, then, rollbacks, after):
+    naps = iter(range(2 * rollout.LAST_LOOKS))
+
+    def sleep(seconds: float) -> None:
+        next(naps)  # which ends a job that goes on waiting
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(rollout.time, "sleep", sleep)
+    fake = FakeAws(endpoint(BEFORE, "Updating"), endpoint(BEFORE, "Updating"), *then)
+    assert job(fake) == 1
+    assert len(fake.made("update")) == rollbacks
+    [package] = fake.made("package")
+    assert package["ModelApprovalStatus"] == "Rejected"
+    assert package["ModelPackageDescription"] == (
+        f"the job was told to stop before {PROMOTED} was verified; endpoint bins {after}"
+    )
 
 
 def test_a_first_model_that_fails_leaves_no_endpoint(job):
@@ -147,10 +193,9 @@ def test_what_somebody_else_put_live_is_left_alone(job):
 def test_a_rollback_that_fails_says_so(job):
     fake = FakeAws(endpoint(PROMOTED), endpoint(PROMOTED), endpoint(PROMOTED, FailureReason="no capacity"))
     assert job(fake) == 1
-    assert (
-        "could not be rolled back to bins-before: the rollout of bins-before failed: no capacity"
-        in paths.failure().read_text()
-    )
+    reason = paths.failure().read_text()
+    assert f"could not be rolled back to {BEFORE}: the rollout of {BEFORE} failed" in reason
+    assert reason.endswith(f"endpoint bins serves {PROMOTED}: no capacity")
 
 
 def test_photographs_are_spread_over_all_counts(tmp_path):
