@@ -4,12 +4,14 @@ import argparse
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
 
+from containers.common import manifest
 from containers.common.errors import DataError
 from containers.common.manifest import COUNTS
 from services import console, dataset, sources
@@ -28,6 +30,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--file-list", type=Path, help='JSON, {"1": ["data/metadata/NAME.json", …], …}')
     p.add_argument("--extra-list", type=Path, help="more photographs in the same form, for training only")
     p.add_argument("--use-extra", action="store_true", help="train on the extras too")
+    p.add_argument(
+        "--sides-of",
+        metavar="MANIFEST",
+        help="photographs of this manifest.csv, or data set (s3://…), stay in training, validation or test",
+    )
     p.add_argument("--limit", type=_positive, help="take the first N photographs of every count")
     p.add_argument("--photographs", type=_positive, default=2000, help="how many to render (default 2000)")
     p.add_argument("--seed", type=int, default=0, help="of the split and of synthetic bins (default 0)")
@@ -59,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     photographs = obtain(flags, settings, work / "raw")
     if flags.use_extra and not photographs.extra:
         raise DataError("--use-extra, but there are no extras: name their list with --extra-list")
-    built = dataset.build(work, photographs, flags.use_extra, flags.seed, flags.workers)
+    earlier = earlier_rows(aws, flags.sides_of) if flags.sides_of else []
+    built = dataset.build(work, photographs, flags.use_extra, flags.seed, flags.workers, earlier)
     summary = {
         "fingerprint": built.fingerprint,
         "counts": built.counts,
@@ -81,6 +89,16 @@ def obtain(flags: argparse.Namespace, settings: Settings, raw: Path) -> sources.
     if flags.source == "abid":
         return sources.abid(settings, raw, *lists, flags.use_extra)
     return sources.directory(Path(flags.source), *lists)
+
+
+def earlier_rows(aws: Aws, place: str) -> list[manifest.Row]:
+    """Of a manifest in a file, or of an uploaded data set at its S3 address; raises DataError."""
+    if not place.startswith("s3://"):
+        return manifest.read(Path(place))
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / manifest.FILE
+        aws.download(f"{place.rstrip('/')}/{manifest.FILE}", file)
+        return manifest.read(file)
 
 
 def source_key(source: str, seed: int) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,8 +59,17 @@ class Checked:
     error: str = ""
 
 
-def build(work: Path, photographs: Photographs, use_extra: bool, seed: int, workers: int) -> Dataset:
+def build(
+    work: Path,
+    photographs: Photographs,
+    use_extra: bool,
+    seed: int,
+    workers: int,
+    earlier: Sequence[Row] = (),
+) -> Dataset:
     """Write ``dataset/``, ``manifest.csv`` and ``set_aside.csv`` below ``work``.
+
+    earlier: of a data set whose photographs are to stay on their side.
 
     Bins are found over both lists, whether the extras are used or not, so that the main list comes
     out in the same split either way. Raises DataError when no photograph is usable.
@@ -73,7 +83,7 @@ def build(work: Path, photographs: Photographs, use_extra: bool, seed: int, work
         raise DataError(f"not one usable photograph below {photographs.folder}: see {work / 'set_aside.csv'}")
 
     group_of = splitting.groups([*photographs.main, *photographs.extra], photographs.asins())
-    sides = splitting.split(usable, group_of, seed)
+    sides = splitting.split(usable, group_of, seed, {row.name: row.split for row in earlier})
     if use_extra:
         extras = [name for name in photographs.extra if name not in set_aside]
         admitted, left_out = splitting.admitted(extras, sides, group_of)

@@ -40,13 +40,22 @@ def position(name: str) -> tuple[bool, int] | None:
     return (len(name) >= LONG, int(name)) if name.isascii() and name.isdigit() else None
 
 
-def split(counts: Mapping[str, int], group_of: Mapping[str, str], seed: int) -> dict[str, str]:
+def split(
+    counts: Mapping[str, int],
+    group_of: Mapping[str, str],
+    seed: int,
+    earlier: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """``train``, ``validation`` or ``test`` for every name in ``counts``: 70/20/10 within every count.
 
     Whole groups are dealt out, the largest first, each to the side where it brings the counts
     nearest to their targets (least chi-square: the greedy form of Sechidis et al., "On the
     Stratification of Multi-Label Data", 2011). The single photographs at the end even out what
     the large groups left. ``seed`` decides the order among groups of one size.
+
+    A group of which ``earlier`` has a name goes where that was, before the others are dealt out: one more
+    photograph moves hundreds of others, and models would be tested on what they were trained on. Where
+    neighbours have joined groups of several sides, the first of train, validation and test has them.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for name in counts:
@@ -59,10 +68,15 @@ def split(counts: Mapping[str, int], group_of: Mapping[str, str], seed: int) -> 
         """Change of the side's chi-square when ``content`` (photographs by count) joins it."""
         return sum(n * (n - 2 * missing[side][c]) / targets[side][c] for c, n in content.items())
 
+    known: dict[str, set[str]] = defaultdict(set)
+    for name, side in (earlier or {}).items():
+        if name in group_of:
+            known[group_of[name]].add(side)
     sides = {}
-    for group in sorted(members, key=lambda g: (-len(members[g]), _draw(seed, g))):
+    for group in sorted(members, key=lambda g: (g not in known, -len(members[g]), _draw(seed, g))):
         content = Counter(counts[name] for name in members[group])
-        side = min(RATIOS, key=lambda s: misfit(s, content))
+        kept = next((side for side in RATIOS if side in known.get(group, ())), None)
+        side = kept or min(RATIOS, key=lambda s: misfit(s, content))
         for count, n in content.items():
             missing[side][count] -= n
         sides |= dict.fromkeys(members[group], side)

@@ -94,7 +94,7 @@ def test_the_two_commands_come_first_and_ci_runs_them():
 
 def test_every_command_is_run_somewhere():
     tested = IN_CI | {*SHIPPED, *ONE_STEP, *REPLACING, *AWS_CLI, *CONTAINERS, *BY_HAND, *TABLE}
-    assert set(commands()) == tested and len(TABLE) == 14
+    assert set(commands()) == tested and len(TABLE) == 15
 
 
 def test_the_model_that_ships(shell):
@@ -152,6 +152,17 @@ def test_data_with_extras(shell):
     [command] = [c for c in TABLE if "--use-extra" in c]
     done = shell(command.replace("SOURCE=folder", f"SOURCE={shell.bins}"))
     assert done.returncode == 0, done.stderr
+
+
+def test_data_that_stays_on_its_side(shell, uploaded):
+    [command] = [c for c in TABLE if "--sides-of" in c]
+    [manifest] = Path(shell.environment["BINTALLY_LOCAL"]).glob("data/bins-*/manifest.csv")
+    before = manifest.read_text()
+    done = shell(
+        command.replace("SOURCE=folder", f"SOURCE={shell.bins}").replace("manifest.csv", str(manifest))
+    )
+    assert done.returncode == 0, done.stderr
+    assert manifest.read_text() == before
 
 
 def test_data_from_the_public_bucket(shell):

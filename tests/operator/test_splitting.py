@@ -85,6 +85,24 @@ def test_seeds_give_different_splits():
     assert splitting.split(counts, alone, seed=1) != splitting.split(counts, alone, seed=2)
 
 
+def test_photographs_of_an_earlier_split_stay_on_their_side():
+    counts = {f"{n:05d}": 1 + n % 5 for n in range(0, 900, 3)}
+    alone = {name: name for name in counts}
+    before = splitting.split(counts, alone, seed=0)
+    later = {f"{n:05d}": 1 + n % 5 for n in range(900, 990, 3)}
+    names = [*counts, *later]
+    after = splitting.split(counts | later, {name: name for name in names}, 0, before)
+    assert {name: after[name] for name in counts} == before
+    assert Counter(after[name] for name in later).keys() == splitting.RATIOS.keys()
+
+    tested, trained = (next(n for n in counts if before[n] == side) for side in ("test", "train"))
+    twins = {"twin": tested, "joined": trained}
+    group_of = alone | twins | {tested: trained}  # a neighbour has made one bin of two
+    both = splitting.split(counts | {"joined": 1}, group_of, 0, before)
+    assert both[tested] == both["joined"] == "train"
+    assert splitting.split(counts | {"twin": 1}, alone | twins, 0, before)["twin"] == "test"
+
+
 def _listed(name: str) -> dict[str, int]:
     lists = json.loads((ABID / name).read_text())
     return {Path(path).stem: int(count) for count, paths in lists.items() for path in paths}
