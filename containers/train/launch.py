@@ -38,7 +38,7 @@ def main() -> int:
             "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
             "BINTALLY_FAILURE_FILE": str(reason),
             "OMP_NUM_THREADS": "1",  # until the trainer takes its share; torchrun warns of choosing it
-            # Each step asks for large tensors anew, and on CPUs their pages take much time: huge ones are few.
+            # Each step asks for large tensors anew, and on CPUs their pages take time: of huge ones few.
             "THP_MEM_ALLOC_ENABLE": "1",
             **os.environ,
         }
