@@ -73,7 +73,8 @@ EXPLORE_INPUTS = $(shell git ls-files docker/explore.Dockerfile docker/explore.*
   containers/train/__init__.py containers/train/hyperparameters.py containers/train/packaged.py containers/train/torchvision_cpu.py \
   | xargs sha256sum | sha256sum | cut -d' ' -f1)
 
-# One image, without the attestations that make an index of it: Lambda takes none. torchserve, for tests only, is another target of serve's file.
+# One image, without the attestations that make an index of it: Lambda takes none. torchserve, for tests only,
+# is another target of serve's file.
 define BUILD
 echo "building bintally-$$image ..."; \
   case $$image in serve|torchserve) file=serve target="--target $$image" torch= ;; *) file=$$image target= torch=1 ;; esac; \

@@ -152,9 +152,13 @@ def update(aws: Aws, configuration: str, plan: Plan, retained: dict) -> dict:
 
 def settled(aws: Aws, name: str) -> dict | None:
     """DescribeEndpoint's answer as soon as the endpoint is not changing: while it is, AWS refuses to change
-    or delete it. None where there is none."""
-    with Console(stderr=True).status(f"waiting for endpoint {name}, which is changing"):
+    or delete it, and each stage is shown. None where there is none."""
+    shown = ""
+    with Console(stderr=True).status(f"waiting for endpoint {name}"):
         while (document := describe(aws, name)) and document["EndpointStatus"] in deployment.CHANGING:
+            if (stage := _stage(document)) not in ("", shown):
+                console.err.print(f"  {stage}")
+                shown = stage
             time.sleep(POLL)
     return document
 
@@ -174,14 +178,9 @@ def _firing(aws: Aws, alarms: Sequence[str]) -> list[str]:
 
 
 def _wait(aws: Aws, configuration: str, alarms: Sequence[str] = ()) -> dict:
-    """Show each stage until there is none left; raises ServiceError unless ``configuration`` serves then."""
-    name, shown = aws.settings.endpoint, ""
-    with Console(stderr=True).status(f"waiting for endpoint {name}"):
-        while (document := describe(aws, name)) and document["EndpointStatus"] in deployment.CHANGING:
-            if (stage := _stage(document)) not in ("", shown):
-                console.err.print(f"  {stage}")
-                shown = stage
-            time.sleep(POLL)
+    """Raises ServiceError unless the endpoint comes to serve ``configuration``."""
+    name = aws.settings.endpoint
+    document = settled(aws, name)
     if document is None:
         raise ServiceError(f"endpoint {name} has been deleted meanwhile")
     serves = document["EndpointConfigName"]
