@@ -43,7 +43,7 @@ def load(folder: Path, identity: dict) -> dict | None:
     if not path.exists():
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
-    written = state["identity"]
+    written = state.get("identity", {})
     differing = sorted(name for name in identity if written.get(name) != identity[name])
     if differing:
         raise ModelError(

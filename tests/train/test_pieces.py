@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from containers.common import recipe, synthetic
-from containers.common.errors import DataError, SettingsError
+from containers.common.errors import DataError, ModelError, SettingsError
 from containers.common.manifest import EXTRA, Row
 from containers.train import (
     augmentation,
@@ -376,6 +376,9 @@ def test_an_interrupted_checkpoint_leaves_the_earlier_one(tmp_path):
     checkpoint.save(tmp_path, {"identity": {"epochs": 1}, "weight": torch.ones(2)})
     (tmp_path / f"{checkpoint.FILE}.part").write_bytes(b"half")
     assert checkpoint.load(tmp_path, {"epochs": 1})["weight"].tolist() == [1, 1]
+    checkpoint.save(tmp_path, {"weight": torch.ones(2)})  # of whatever it was
+    with pytest.raises(ModelError, match="another epochs"):
+        checkpoint.load(tmp_path, {"epochs": 1})
 
 
 @pytest.mark.parametrize(
