@@ -101,6 +101,12 @@ def test_both_formats_of_api_gateway(app, endpoint, event):
             "bad_json",
         ),
         ({"requestContext": {}, "body": "%", "isBase64Encoded": True}, 400, "bad_base64"),
+        (
+            {"requestContext": {}, "body": "\ud800", "headers": {"Content-Type": "application/json"}},
+            400,
+            "bad_json",
+        ),
+        ({"requestContext": {}, "queryStringParameters": {"expected": "3" * 5000}}, 422, "bad_expected"),
     ],
 )
 def test_refusals(app, endpoint, event, status, code):

@@ -69,10 +69,10 @@ def _decoded(text) -> bytes:
 def from_proxy(event: dict) -> tuple[bytes, str, object]:
     """The same from an API Gateway proxy event; ``expected`` may be a query parameter."""
     body = event.get("body") or ""
-    body = _decoded(body) if event.get("isBase64Encoded") else body.encode()
+    body = _decoded(body) if event.get("isBase64Encoded") else body.encode(errors="replace")
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     expected = (event.get("queryStringParameters") or {}).get("expected")
-    if expected is not None and expected.isascii() and expected.isdigit():
+    if expected is not None and expected.isascii() and expected.isdigit() and len(expected) < 10:
         expected = int(expected)
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":

@@ -63,8 +63,8 @@ def _summary(document: Mapping) -> Section:
     recent, live = document["recent"], document["live"]
     text = (
         f"The table is about the last {hours(document)} before {moment(document['until'])} and the live "
-        "model alone; the alarms watch its numbers. Its accuracy is of all its answers that were read, since "
-        "true counts come late. The pictures show every window that was read."
+        "model alone; alarms watch its numbers where a reading ends now. Its accuracy is of all its answers "
+        "that were read, since true counts come late. The pictures show every window that was read."
     )
     if live["baseline"] is None:
         text += f"\n\n{NO_BASELINE}"
