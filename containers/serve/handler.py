@@ -7,7 +7,7 @@ that a front must agree on (validation, decoding, the network, the verdict, erro
 
 import json
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,8 +49,8 @@ class Handler:
     def __init__(self, graph: Graph, reader: requests.ObjectReader):
         self.graph = graph
         self.reader = reader
-        # Held to decode and to count, by no more threads than there are cores; never while S3 is waited for.
-        self.cores = threading.Semaphore(servers.workers())
+        # A thread for each core decodes and counts, in the order of asking; the askers may wait for S3.
+        self._cores = ThreadPoolExecutor(servers.workers(), "core")
 
     def answer(self, batch: list[tuple[bytes, str, str]]) -> list[Answer]:
         """(body, content type, custom attributes) of each request -> its answer, in order.
@@ -65,9 +65,8 @@ class Handler:
             except requests.RequestError as error:
                 answers[index] = failure(error.status, error.code, str(error))
         if asked:
-            with self.cores:
-                for index, answer in self._count(asked).items():
-                    answers[index] = answer
+            for index, answer in self._cores.submit(self._count, asked).result().items():
+                answers[index] = answer
         return answers
 
     def _count(self, asked: dict[int, requests.Request]) -> dict[int, Answer]:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -117,10 +118,10 @@ def test_what_is_far_too_large_is_not_received(waiting):
 
 
 class Cored:
-    """A graph and a reader that note whether they run with the handler's one core."""
+    """A graph and a reader that note which of the handler's threads they run in."""
 
     def __init__(self):
-        self.card, self.with_core = cards.read(ROOT / "models"), {}
+        self.card, self.threads = cards.read(ROOT / "models"), {}
 
     def read(self, uri: str) -> bytes:
         return self._note("read", encoded())
@@ -132,20 +133,20 @@ class Cored:
         return self._note("count", np.full((len(batch), 5), 0.2))
 
     def _note(self, step: str, result):
-        free = self.handler.cores.acquire(blocking=False)
-        if free:
-            self.handler.cores.release()
-        self.with_core[step] = not free
+        self.threads.setdefault(step, set()).add(threading.get_ident())
         return result
 
 
-def test_a_core_is_taken_to_decode_and_count_but_not_to_read_from_the_store(monkeypatch):
+def test_one_thread_for_each_core_decodes_and_counts_but_none_of_them_reads_from_the_store(monkeypatch):
     monkeypatch.setenv("BINTALLY_WORKERS", "1")
     cored = Cored()
-    cored.handler = handler.Handler(cored, cored)
-    [answer] = cored.handler.answer([(b'{"s3_uri": "s3://bins/a.jpg"}', "application/json", "")])
-    assert answer.status == 200
-    assert cored.with_core == {"read": False, "prepare": True, "count": True}
+    model = handler.Handler(cored, cored)
+    asked = [(b'{"s3_uri": "s3://bins/a.jpg"}', "application/json", "")]
+    with ThreadPoolExecutor(8) as askers:
+        answers = list(askers.map(model.answer, [asked] * 32))
+    assert {answer.status for [answer] in answers} == {200}
+    assert cored.threads["prepare"] == cored.threads["count"] and len(cored.threads["count"]) == 1
+    assert not cored.threads["read"] & cored.threads["count"]
 
 
 class Context:
