@@ -9,9 +9,9 @@ from containers.common.errors import SettingsError
 from services.aws import Aws
 
 MOST_INSTANCES = 3  # unless told
-# Requests a minute and vCPU: half of the 56 photographs a second and vCPU of bench/cost.csv, AWS's safety
+# Requests a minute and vCPU: half of the 65 photographs a second and vCPU of bench/cost.csv, AWS's safety
 # factor (https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-loadtest.html).
-INVOCATIONS = 1700
+INVOCATIONS = 1950
 CPU_PERCENT = 70  # of all vCPUs; above, a second instance is there before requests have to wait
 SCALE_OUT_SECONDS = 60  # pause after adding: the next minute's metric counts the new instance
 SCALE_IN_SECONDS = 300  # AWS's default; adding again would take minutes

@@ -15,7 +15,7 @@ MODEL_SERVERS = {
     "torchserve": (Path("/opt/front/torchserve"), "ts", "org.pytorch.serve.ModelServer"),
 }
 FRONTS = ("flask", *MODEL_SERVERS)
-DEFAULT_FRONT = "flask"  # bench/fronts.csv: two fifths of the memory, and no slower alone
+DEFAULT_FRONT = "flask"  # bench/fronts.csv: two fifths of the memory, and no slower
 # A small server: nothing to gain from a second compiler or a parallel collector, and starting is quicker.
 JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m"]
 

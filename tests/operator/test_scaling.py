@@ -220,7 +220,7 @@ def test_deploy_sets_up_alarms_and_autoscaling(cloud, deploy):
     assert deploy() == (0, "")
     assert sorted(alarm_states(cloud)) == ALARMS
     assert targets(cloud) == [(TARGET, 1, 3)]
-    assert policies(cloud) == {"bintally-guarded-invocations": 6800, "bintally-guarded-cpu": 280}
+    assert policies(cloud) == {"bintally-guarded-invocations": 7800, "bintally-guarded-cpu": 280}
     cloudwatch = cloud.client("cloudwatch")
     for alarm in cloudwatch.describe_alarms(AlarmNames=ALARMS)["MetricAlarms"]:
         tags = cloudwatch.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"]
@@ -271,7 +271,7 @@ def test_another_instance_type_needs_the_target_deregistered_which_deploy_does(c
     status, _ = deploy("--bake", "0", "--serve-instance", "ml.m5.large", "--max-instances", "2")
     assert status == 0
     assert targets(cloud) == [(TARGET, 1, 2)]
-    assert policies(cloud) == {"bintally-guarded-invocations": 3400, "bintally-guarded-cpu": 140}
+    assert policies(cloud) == {"bintally-guarded-invocations": 3900, "bintally-guarded-cpu": 140}
     assert endpoint(cloud)["ProductionVariants"][0]["CurrentInstanceCount"] == 1
 
 
