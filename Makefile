@@ -1,4 +1,4 @@
-# Every verb of BinTally. `make` lists them; each is one script of services/ or localcloud/.
+# Every verb of BinTally. `make` lists them; most are one script of services/ or localcloud/ each.
 
 CLOUD ?= local#     local: localcloud on this machine; aws: SageMaker, S3 and Lambda themselves
 RUNTIME ?=#         of localcloud, when it is started: process (default) or docker
@@ -8,7 +8,7 @@ VENV := .local/venv
 LOCAL := $(or $(BINTALLY_LOCAL),.local)
 PYTHON := $(VENV)/operator/bin/python
 IMAGES := train serve function
-TORCH ?= cpu#       the build of torch in images: cpu or gpu
+TORCH ?= cpu#       the build of torch in images that train: cpu or gpu
 TORCH_INDEX ?=#     address of a package index that has that build, where pip does not find it by itself
 BUDGET ?=#          of an exploration: 20m, 90s, 2h
 comma := ,
@@ -39,7 +39,7 @@ help:  ## list the verbs
 demo: install $(UP)  ## the main job, from photographs to verdicts (SOURCE=folder for real ones)
 	$(SERVICE).demo --source $(SOURCE) $(AWS_FLAG) $(ARGS)
 
-test: install lint $(VENV)/explore/.done $(VENV)/sdk/.done  ## every test, each in the environment that it is about
+test: install lint $(VENV)/explore/.done $(VENV)/sdk/.done  ## every test but those of images, each in the environment that it is about
 	@$(PYTHON) -m pytest tests/operator $(ARGS)
 	@$(VENV)/train/bin/python -m pytest tests/train $(ARGS)
 	@$(VENV)/serve/bin/python -m pytest tests/serve $(ARGS)

@@ -91,7 +91,7 @@ def down(settings: Settings) -> int:
 
 
 def status(settings: Settings) -> int:
-    """Show the address, and every job, pipeline execution, endpoint and function with its status."""
+    """Show the address, and the newest jobs, pipeline executions, endpoints and functions, with status."""
     health = _health(settings)
     if not health:
         print(f"localcloud is not running; 'make up' starts it at {settings.url}")

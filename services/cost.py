@@ -34,6 +34,8 @@ STARTED = (
     Started("explore", "training job", "explore_instance", "BUDGET is spent"),
     Started("train", "training job", "train_instance", "it ends (≤ 24 h)"),
     Started("evaluate", "processing job", "evaluate_instance", "it ends (≤ 1 h)"),
+    Started("reproduce", "training job, then", "train_instance", "it ends"),
+    Started("", "processing job", "evaluate_instance", "it ends (≤ 1 h)"),
     Started("deploy", "endpoint, 1 to 3 ×", "serve_instance", "make undeploy"),
     Started("pipeline", "training job, then", "train_instance", "it ends"),
     Started("", "2 processing jobs", "evaluate_instance", "each ends"),
@@ -43,6 +45,7 @@ OTHERWISE = (
     ("bootstrap", "nothing by the hour: storage in S3 and ECR, logs, four alarms"),
     ("data", "nothing by the hour: storage and requests in S3"),
     ("push", "nothing by the hour: storage in ECR"),
+    ("demo", "what data, train, evaluate, deploy and predict do"),
     ("predict", "each call of the function: Lambda's price for a request and for its seconds"),
 )
 

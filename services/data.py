@@ -41,8 +41,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--workers", type=_positive, default=os.cpu_count(), help="processes that check and render"
     )
-    p.add_argument("--work", type=Path, help="folder for all files (default .local/data/<source>)")
-    p.add_argument("--bucket", help="instead of sagemaker-<region>-<account>")
+    p.add_argument("--work", type=Path, help="folder for all files (default: one a source, in .local/data)")
+    p.add_argument("--bucket", help="instead of the stack's, or where there is none SageMaker's default")
     p.add_argument("--no-upload", action="store_true", help="stop when the class folders are ready")
     console.add_aws_flag(p)
     return p

@@ -1,6 +1,7 @@
 """Trains the shipped model again from the photographs, and compares: python -m services.reproduce"""
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from containers.common import card as cards
 from containers.common import metrics
 from containers.common.errors import ModelError
 from services import artifacts, console, data, evaluate, release, train
+from services.settings import Settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--without-extras", action="store_true", help="it was trained on the main list alone")
     p.add_argument("--photographs", type=int, help="how many to render (synthetic)")
     p.add_argument("--model", type=Path, default=artifacts.SHIPPED, help="the folder (default: models)")
-    p.add_argument("--processes", type=int, help="training processes")
+    p.add_argument("--processes", type=int, help="training processes (default, on a CPU: as it had)")
     console.add_aws_flag(p)
     return p
 
@@ -45,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
             f"{shipped.data['fingerprint'][:8]}, here {dataset['fingerprint'][:8]}"
         )
     recipe = ["--recipe", str(flags.model / release.RECIPE)]
-    processes = ["--processes", str(flags.processes)] if flags.processes else []
+    wanted = flags.processes or _processes(flags.model)
+    processes = ["--processes", str(wanted)] if wanted else []
     job = train.main([*recipe, "--data", dataset["s3_uri"], *processes, *common])
     uri = job["ModelArtifacts"]["S3ModelArtifacts"]
     evaluation = evaluate.main(["--model", uri, "--data", dataset["s3_uri"], *common])
@@ -56,6 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         raise ModelError(f"not reproduced: {words}")
     console.out.print(f"reproduced: {words}")
     return evaluation
+
+
+def _processes(model: Path) -> int | None:
+    """As many as it was trained in, where both that was and this will be on a CPU."""
+    if train.is_gpu(Settings.load().train_instance):
+        return None
+    training = json.loads((model / cards.TRAINING).read_text())
+    return training["processes"] if training["device"] == "cpu" else None
 
 
 if __name__ == "__main__":

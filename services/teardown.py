@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     forget_images(aws)
     if left := inventory.survey(Aws(settings)):
         raise ServiceError(f"still there: {', '.join(left)}; the same command goes on from here")
-    print("deleted. The records of jobs and metrics are AWS's own, cost nothing, and cannot be deleted")
+    print("deleted. Records of jobs and metrics cost nothing; logs of jobs stay, in /aws/sagemaker/")
 
 
 def table(found: dict[str, list[str]]) -> Table:

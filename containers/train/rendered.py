@@ -1,9 +1,9 @@
 """Bins that this project draws, learnt from before any real one.
 
 There is no end to them, and each is counted without error, where real photographs are few and some recorded
-counts are wrong. A network that has learnt to count drawn bins counts none of the real ones, but learns to
-count these better than one that has only learnt to tell ImageNet's classes apart; what that is worth is in
-``bench/recipes.csv``.
+counts are wrong. A network that has learnt to count drawn bins counts real ones no better than a guess, but
+learns to count them better than one that has only learnt to tell ImageNet's classes apart; what that is
+worth is in ``bench/recipes.csv``.
 """
 
 from itertools import islice

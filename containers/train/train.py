@@ -1,8 +1,8 @@
 """The trainer: photographs in class folders in, a model artifact out.
 
 Run by torchrun under SageMaker's contract (``launch.py``), or alone: ``python train.py --epochs 2``
-with ``SAGEMAKER_BASE_DIR`` set. It reads top to bottom; the environment decides whether it is
-distributed.
+with ``SAGEMAKER_BASE_DIR`` and ``PYTHONPATH`` set. It reads top to bottom; the environment decides whether
+it is distributed.
 """
 
 import containers.train.torchvision_cpu  # noqa: F401, I001  (before timm)

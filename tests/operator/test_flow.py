@@ -194,7 +194,10 @@ def test_a_model_is_released_and_reproduced(flow, demo):
     assert done.returncode == 0 and "reproduced: accuracy" in done.stdout, done.stdout + done.stderr
     card["metrics"]["test"]["accuracy"] |= {"low": 0.999, "high": 1.0}
     (shipped / "card.json").write_text(json.dumps(card))
+    training = json.loads((shipped / "training.json").read_text())
+    (shipped / "training.json").write_text(json.dumps(training | {"processes": 2}))
     done = service(flow, "reproduce", *again)
+    assert "2 process(es) on cpu" in done.stdout
     assert done.returncode != 0 and "error: not reproduced: accuracy" in done.stderr
 
 
