@@ -11,15 +11,17 @@ cd "$(dirname "$0")"
 ALL=(bintally-train bintally-serve bintally-function bintally-explore)
 URIS=${BINTALLY_LOCAL:-.local}/images.json   # read by services/aws.py
 
-# What images are of, and are labelled with: the commit, or where there is other work, all that lies here.
+# What images are of, and are labelled with: the commit, or where there is other work, all that can get into
+# one (.dockerignore). What is proved of an image is not in it.
+INSIDE=(containers docker ':!docker/explore.proved')
 revision() {
-  if [ -z "$(git status --porcelain)" ]; then
+  if [ -z "$(git status --porcelain -- "${INSIDE[@]}")" ]; then
     git rev-parse HEAD
   else
     local index
     index=$(mktemp)
     cp "$(git rev-parse --git-path index)" "$index"
-    printf 'dirty-%s\n' "$(GIT_INDEX_FILE=$index sh -c 'git add -A && git write-tree')"
+    printf 'dirty-%s\n' "$(GIT_INDEX_FILE=$index sh -c 'git add -A -- "$@" && git write-tree' - "${INSIDE[@]}")"
     rm -f "$index"
   fi
 }

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, str]:
     """Returns the stack's outputs. Doing it again changes only what is to be changed."""
-    flags = parser().parse_args(arguments)
+    flags = parser().parse_intermixed_args(arguments)
     given = dict(pair(text) for text in flags.parameters)
     settings = Settings.load(flags)
     aws = Aws(settings)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from botocore.exceptions import ClientError
 from rich.table import Table
 
 from containers.common import manifest
@@ -61,12 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> dict:
 
     work = flags.work or settings.local / "data" / source_key(flags.source, flags.seed)
     work.mkdir(parents=True, exist_ok=True)
+    earlier = earlier_rows(aws, flags.sides_of) if flags.sides_of else []
     summary_file = work / "dataset.json"
     summary_file.unlink(missing_ok=True)  # it vouches for everything below ``work``
     photographs = obtain(flags, settings, work / "raw")
     if flags.use_extra and not photographs.extra:
         raise DataError("--use-extra, but there are no extras: name their list with --extra-list")
-    earlier = earlier_rows(aws, flags.sides_of) if flags.sides_of else []
     built = dataset.build(work, photographs, flags.use_extra, flags.seed, flags.workers, earlier)
     summary = {
         "fingerprint": built.fingerprint,
@@ -93,12 +94,15 @@ def obtain(flags: argparse.Namespace, settings: Settings, raw: Path) -> sources.
 
 def earlier_rows(aws: Aws, place: str) -> list[manifest.Row]:
     """Of a manifest in a file, or of an uploaded data set at its S3 address; raises DataError."""
-    if not place.startswith("s3://"):
-        return manifest.read(Path(place))
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / manifest.FILE
-        aws.download(f"{place.rstrip('/')}/{manifest.FILE}", file)
-        return manifest.read(file)
+        try:
+            if not place.startswith("s3://"):
+                return manifest.read(Path(place))
+            aws.download(f"{place.rstrip('/')}/{manifest.FILE}", file)
+            return manifest.read(file)
+        except (OSError, ClientError) as error:
+            raise DataError(f"--sides-of {place}: {error}") from None
 
 
 def source_key(source: str, seed: int) -> str:

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> dict:
     """Returns what ``summary.json`` says."""
     start = time.monotonic()
-    flags = parser().parse_args(arguments)
+    flags = parser().parse_intermixed_args(arguments)
     settings = Settings.load()
     aws = Aws(settings)
     common = ["--aws"] if flags.aws else []

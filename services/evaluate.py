@@ -75,8 +75,8 @@ def report(evaluation: dict) -> None:
     console.out.print(detection(evaluation["detection"]))
     if not evaluation["trained_on_this_data"]:
         console.out.print(
-            "careful: the model was trained on another data set; where the two overlap it has seen these "
-            "bins, and its scores are too good"
+            "careful: the model was trained on another data set; if it learnt from these bins there, its "
+            "scores are too good"
         )
 
 

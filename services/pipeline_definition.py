@@ -42,8 +42,8 @@ PARAMETERS = {
 def definition(aws: Aws, promote_arn: str) -> dict:
     """The definition for these settings; promote_arn: of the Lambda function ``promote``.
 
-    A pure function of ``aws.settings``, of where they point, of the account's number, and of the stack's
-    outputs where the settings leave something open.
+    A function of ``aws.settings``, of where they point, of the account's number, and where the settings leave
+    something open, of the stack's outputs and of what ECR holds.
     """
     defaults = {
         "EndpointName": aws.settings.endpoint,

@@ -82,7 +82,10 @@ def check(folder: Path) -> None:
         if size > limit:
             raise ModelError(f"{what} has {size:,} bytes; what ships may have {limit:,}")
     if PICTURE in (folder / cards.REPORT).read_text():
-        raise ModelError(f"{cards.REPORT} holds photographs: train with report_pictures=false")
+        raise ModelError(
+            f"{cards.REPORT} holds photographs: train with report_pictures=false; with "
+            "the --checkpoints of the training that there was, this only writes its artifact anew"
+        )
 
 
 if __name__ == "__main__":

@@ -167,7 +167,8 @@ def delete(aws: Aws, name: str) -> None:
     """Delete an endpoint, and wait until it is gone; one that is gone already is no error."""
     if settled(aws, name):
         aws.client("sagemaker").delete_endpoint(EndpointName=name)
-        settled(aws, name)
+        while describe(aws, name):  # at rest is not gone: AWS may still tell what was before
+            time.sleep(POLL)
 
 
 def _firing(aws: Aws, alarms: Sequence[str]) -> list[str]:

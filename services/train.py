@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> dict:
     """Returns the training job's description."""
-    flags = parser().parse_args(arguments)
+    flags = parser().parse_intermixed_args(arguments)
     settings = Settings.load(flags)
     recipe = chosen_recipe(flags.recipe, settings)
     hyperparameters = read_recipe(recipe) | dict(pair(text) for text in flags.hyperparameters)

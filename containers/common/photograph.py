@@ -1,6 +1,7 @@
 """From the bytes of a photograph to the pixels a network sees: the same steps in training and serving."""
 
 import io
+import re
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -16,8 +17,9 @@ COPY_SIZE = (224, 224)
 COPY_QUALITY = 75
 
 # A JPEG's scan can be a few bytes long, and decoding it visits every pixel all the same. Progressive files
-# have about ten; thumbnails and other data beside the photograph may hold the two bytes a few times more.
-START_OF_SCAN = b"\xff\xda"
+# have about ten. Marker, length and number of components, since what lies beside the photograph, such as a
+# telephone's video, holds the marker's two bytes by chance.
+SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 MAX_SCANS = 100
 
 Image.MAX_IMAGE_PIXELS = None  # our own, lower limit is checked in ``decode``
@@ -39,7 +41,7 @@ def decode(data: bytes) -> Image.Image:
             raise PhotographError(
                 f"the photograph has {image.width}×{image.height} pixels; the limit is 40 million"
             )
-        if image.format != "PNG" and (scans := data.count(START_OF_SCAN)) > MAX_SCANS:
+        if image.format != "PNG" and (scans := len(SCAN.findall(data))) > MAX_SCANS:
             raise PhotographError(f"the photograph is a JPEG of {scans} scans; the limit is {MAX_SCANS}")
         return ImageOps.exif_transpose(image).convert("RGB")
     except PhotographError:

@@ -126,6 +126,16 @@ def test_a_folder_becomes_class_folders_a_manifest_and_objects(shell, bins, tmp_
     assert sum(sum(counts.values()) for counts in summary["counts"].values()) == 54
 
 
+@pytest.mark.parametrize("place", ["no.csv", f"s3://{BUCKET}/nowhere"])
+def test_a_manifest_that_is_not_there_costs_nothing(shell, bins, tmp_path, place):
+    arguments = ["--source", str(bins), "--work", str(tmp_path), "--workers", "1"]
+    data.main(arguments)
+    before = files_under(tmp_path)
+    with pytest.raises(DataError, match=f"--sides-of {place}: "):
+        data.main([*arguments, "--sides-of", place])
+    assert files_under(tmp_path) == before
+
+
 def test_a_second_run_uploads_only_what_is_missing(shell, bins, tmp_path):
     arguments = ["--source", str(bins), "--work", str(tmp_path), "--workers", "1"]
     uri = data.main(arguments)["s3_uri"]

@@ -54,6 +54,9 @@ def checkout(tmp_path_factory) -> Path:
     shutil.copy(SCRIPT, folder)
     shutil.copytree(ROOT / "infra", folder / "infra")
     (folder / ".gitignore").write_text(".local/\n")
+    for inside in ("containers", "docker"):
+        (folder / inside).mkdir()
+        (folder / inside / "file").touch()
     (folder / ".local").mkdir()
     (folder / ".local" / "venv").symlink_to(ROOT / ".local" / "venv")
     git(folder, "init", "-q")
@@ -159,16 +162,16 @@ def test_pushing_again_keeps_what_is_there_even_when_the_image_has_changed(
 
 
 def test_uncommitted_work_is_tagged_by_its_content(cloud, boto, checkout, name, pushed):
-    (checkout / "work").write_text("not committed")
+    (checkout / "containers" / "work").write_text("not committed")
     first, again = push(cloud, checkout, name), push(cloud, checkout, name)
     assert first.returncode == 0, first.stderr
     assert first.stdout == again.stdout
-    (checkout / "work").write_text("changed")
+    (checkout / "containers" / "work").write_text("changed")
     assert push(cloud, checkout, name).returncode == 0
-    assert git(checkout, "status", "--porcelain") == "?? work"  # the script leaves the index as it was
+    assert git(checkout, "status", "--porcelain") == "?? containers/work"  # the script leaves the index as it was
     tags = {image["imageTag"] for image in boto("ecr").list_images(repositoryName=name)["imageIds"]}
     assert len([tag for tag in tags if re.fullmatch(r"dirty-[0-9a-f]{12}", tag)]) == 2
-    (checkout / "work").unlink()
+    (checkout / "containers" / "work").unlink()
 
 
 def test_an_image_of_another_commit_is_not_pushed(cloud, checkout, engine, name, pushed, tmp_path):  # noqa: F811
@@ -183,11 +186,14 @@ def test_an_image_of_another_commit_is_not_pushed(cloud, checkout, engine, name,
 
     head = git(checkout, "rev-parse", "HEAD")
     assert pushing("0" * 40) == (1, True) and pushing(head) == (0, False)
-    (checkout / "work").write_text("done since it was built")
+    (checkout / "bin.jpg").write_text("of no image")
+    assert pushing(head) == (0, False)
+    (checkout / "bin.jpg").unlink()
+    (checkout / "containers" / "work").write_text("done since it was built")
     assert pushing(head) == (1, True)
     here = subprocess.run([checkout / SCRIPT.name, "--revision"], capture_output=True, text=True).stdout
     assert pushing(here.strip()) == (0, False)
-    (checkout / "work").unlink()
+    (checkout / "containers" / "work").unlink()
 
 
 def test_an_immutable_tag_stays_what_it_is(cloud, checkout, engine, name, pushed, tmp_path):  # noqa: F811

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -178,7 +179,8 @@ def test_a_model_is_released_and_reproduced(flow, demo):
     shipped = local(flow) / "shipped"
     done = service(flow, "release", "--to", str(shipped))
     assert done.returncode != 0 and "what ships may have 20,000,000" in done.stderr and not shipped.exists()
-    quiet = service(flow, "train", *TINY, "architecture=tf_efficientnet_lite0", "report_pictures=false")
+    recipe = ["architecture=tf_efficientnet_lite0", "report_pictures=false"]
+    quiet = service(flow, "train", *TINY, "--processes", "1", *recipe)
     assert quiet.returncode == 0, quiet.stderr
     done = service(flow, "release", "--to", str(shipped))
     assert done.returncode != 0 and "has not been evaluated here" in done.stderr
@@ -198,7 +200,14 @@ def test_a_model_is_released_and_reproduced(flow, demo):
     (shipped / "training.json").write_text(json.dumps(training | {"processes": 2}))
     done = service(flow, "reproduce", *again)
     assert "2 process(es) on cpu" in done.stdout
+    trained = re.search(r"s3://\S+/model.tar.gz", done.stdout)[0]
     assert done.returncode != 0 and "error: not reproduced: accuracy" in done.stderr
+    done = service(flow, "reproduce", *again, "--trained", trained)
+    assert "training job" not in done.stdout and "error: not reproduced: accuracy" in done.stderr
+    card["recipe"]["seed"] = 1
+    (shipped / "card.json").write_text(json.dumps(card))
+    done = service(flow, "reproduce", *again, "--trained", trained)
+    assert "is of another recipe or data set than" in done.stderr
 
 
 def test_nothing_is_created_on_aws_unasked(flow):

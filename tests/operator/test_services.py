@@ -27,7 +27,7 @@ def calls(fake: FakeAws) -> list[str]:
 
 def test_an_endpoint_is_deleted_when_it_has_stopped_changing():
     """AWS refuses it before; and what is gone by then is no error."""
-    fake = FakeAws(endpoint("a", "Creating"), endpoint("a"), endpoint("a", "Deleting"), None)
+    fake = FakeAws(endpoint("a", "Creating"), endpoint("a"), endpoint("a"), endpoint("a", "Deleting"), None)
     rollout.delete(account(fake), "bintally")
     assert calls(fake) == ["delete"] and fake.described == [None]
     fake = FakeAws(endpoint("a", "Deleting"), None)

@@ -25,11 +25,13 @@ def test_the_folder_is_fit_to_ship_and_says_how_good_it_is():
     assert "CC BY-NC-SA 3.0" in (SHIPPED / "LICENSE.md").read_text()
 
 
-def test_it_is_as_good_as_was_asked_for():
+def test_it_is_as_good_as_was_asked_for_on_the_photographs_that_it_was_chosen_by():
+    """Test photographs are too few to tell: there the card states intervals, and README both."""
     card = cards.read(SHIPPED)
     of_float, of_served = (card.exports[file]["accuracy"] for file in (cards.FLOAT_GRAPH, cards.SERVED_GRAPH))
     assert abs(of_float - of_served) <= 0.005
     assert card.metrics["validation"]["accuracy"]["value"] >= 0.44
+    assert card.metrics["validation"]["rmse"]["value"] <= 0.90
     assert card.metrics["test"]["ece"]["low"] <= 0.05
 
 

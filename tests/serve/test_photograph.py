@@ -47,13 +47,17 @@ def test_what_is_no_photograph(data):
         photograph.decode(data)
 
 
+SCAN = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"  # of one component
+
+
 def test_a_jpeg_of_very_many_scans_is_not_decoded():
     jpeg = encoded(squares.photograph(2, seed=1), progressive=True)
     assert photograph.decode(jpeg)
     with pytest.raises(photograph.PhotographError, match="scans; the limit is 100"):
-        photograph.decode(jpeg[:-2] + photograph.START_OF_SCAN * 100 + jpeg[-2:])
+        photograph.decode(jpeg[:-2] + SCAN * 100 + jpeg[-2:])
+    assert photograph.decode(jpeg + b"\xff\xda video" * 200)  # as telephones append to a photograph
     comment = PngImagePlugin.PngInfo()
-    comment.add_text("Comment", photograph.START_OF_SCAN.decode("latin-1") * 200)
+    comment.add_text("Comment", SCAN.decode("latin-1") * 200)
     assert photograph.decode(encoded(squares.photograph(2, seed=1), "PNG", pnginfo=comment))
 
 
