@@ -5,6 +5,7 @@ and ``manifest``, hyperparameters as in ``hyperparameters.py``. On SIGTERM the t
 and what was found before stays. With checkpoints of an earlier run the search goes on after its trials.
 """
 
+import contextlib
 import json
 import signal
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from containers.common import job, manifest, paths
 from containers.common.errors import BinTallyError, SettingsError
+from containers.common.files import write_whole
 from containers.explore import hyperparameters, leaderboard, machine, photographs
 from containers.explore.hyperparameters import Hyperparameters
 from containers.explore.leaderboard import Row
@@ -25,14 +27,16 @@ STATE = "search.json"  # beside the leaderboard in checkpoints: what its rows ar
 
 
 def explore(hp: Hyperparameters, stop: job.Stop, began: float) -> None:
-    """Raises BinTallyError; ``began`` is ``time.monotonic()`` at the job's start."""
+    """``began``: ``time.monotonic()`` at the job's start. Raises BinTallyError; OSError for a full disk."""
     channels = {name: photographs.listed(paths.channel(name)) for name in ("train", "validation")}
     rows = manifest.read(paths.channel("manifest") / manifest.FILE)
     data = Data(len(channels["train"]), len(channels["validation"]), manifest.fingerprint(rows))
     found = earlier(hp, data)
     hub = machine.hub_environment()
+    listed = len(hp.architectures)
+    searched = f"{hp.trials} of {listed}" if hp.trials < listed else listed
     print(
-        f"{hp.profile} search of {len(hp.architectures)} architectures: {data.train} photographs to train "
+        f"{hp.profile} search of {searched} architectures: {data.train} photographs to train "
         f"on, {data.validation} to validate, {hp.budget.value:.0f} s on {machine.device()}",
         flush=True,
     )
@@ -53,7 +57,7 @@ def explore(hp: Hyperparameters, stop: job.Stop, began: float) -> None:
             hp,
             data,
             found,
-            folders=[paths.model(), paths.checkpoints()],
+            folders=[paths.checkpoints(), paths.model()],  # a job that fails leaves no model
             run_trial=Runner(hp.seed, hub, stopped, Path(scratch)),
             stopped=stopped,
             precision=machine.precision(),
@@ -71,7 +75,7 @@ def earlier(hp: Hyperparameters, data: Data) -> list[Row]:
     search = json.loads(json.dumps({**asdict(hp), "budget": None, "data": data.fingerprint}))
     state = folder / STATE
     if not state.exists():
-        state.write_text(json.dumps(search))
+        write_whole(state, json.dumps(search))
         return []
     before = json.loads(state.read_text())
     if different := sorted(name for name in search if search[name] != before.get(name)):
@@ -90,8 +94,10 @@ def main() -> int:
         config = paths.base() / "input" / "config" / "hyperparameters.json"
         given = json.loads(config.read_text()) if config.exists() else {}
         explore(hyperparameters.parse(given), stop, began)
-    except BinTallyError as error:
-        return job.failed(error, f"{type(error).__name__}: {error}")
+    except (BinTallyError, OSError) as error:
+        with contextlib.suppress(OSError):  # a full disk has no room for the failure file, either
+            job.failed(error, f"{type(error).__name__}: {error}")
+        return 1
     return 0
 
 

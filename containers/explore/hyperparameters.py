@@ -1,7 +1,7 @@
 """What is searched, and for how long: every hyperparameter of an exploration. Unknown names are errors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import get_type_hints
 
 from containers.common.duration import Seconds
@@ -101,7 +101,8 @@ PROFILES: dict[str, dict] = {
 def parse(values: Mapping[str, str]) -> Hyperparameters:
     """As SageMaker hands them over: names and strings; lists are comma-separated.
 
-    Raises SettingsError for an unknown name or a value that cannot be read.
+    Where ``trials`` is not among them, there is one for each architecture at least. Raises SettingsError
+    for an unknown name or a value that cannot be read.
     """
     hints = get_type_hints(Hyperparameters)
     read = {}
@@ -114,7 +115,8 @@ def parse(values: Mapping[str, str]) -> Hyperparameters:
         except ValueError as error:
             raise SettingsError(f"hyperparameter {name}={text}: {error}") from None
     profile = PROFILES.get(read.get("profile", "light"), {})  # an unknown one is refused below
-    return Hyperparameters(**{**profile, **read})
+    hp = Hyperparameters(**{**profile, **read})
+    return hp if "trials" in read else replace(hp, trials=max(hp.trials, len(hp.architectures)))
 
 
 def _list(kind: type):

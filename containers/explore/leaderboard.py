@@ -1,4 +1,7 @@
-"""``leaderboard.csv``: one row for each trial, failures included, in the order in which they ended."""
+"""``leaderboard.csv``: one row for each trial, failures included, in the order in which they ended.
+
+Last come the candidates that were not tried.
+"""
 
 import csv
 import io
@@ -13,6 +16,7 @@ from containers.common.files import write_whole
 FILE = "leaderboard.csv"
 SUBSET, FULL = "subset", "full"  # rounds
 COMPLETED, CUT_OFF, STOPPED, FAILED = "completed", "cut off", "stopped", "failed"  # statuses
+NOT_TRIED = "not tried"  # the status of a candidate that the search ended before
 
 
 @dataclass(frozen=True)

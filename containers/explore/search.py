@@ -9,7 +9,7 @@ from containers.common.errors import BinTallyError
 from containers.common.recipe import FILE as RECIPE
 from containers.explore import leaderboard, recipe, space
 from containers.explore.hyperparameters import Hyperparameters
-from containers.explore.leaderboard import FULL, Row
+from containers.explore.leaderboard import FULL, NOT_TRIED, SUBSET, Row
 from containers.explore.space import Trial
 
 RESERVE = 5.0  # seconds at the end of the budget, to pack up in
@@ -31,7 +31,7 @@ class Data:
 
 
 class Search:
-    """``run`` tries what ``space`` proposes. Rows that a resumed search finds done are not tried again."""
+    """``run`` tries what ``space`` proposes. What a resumed search finds done is not tried again."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Search:
         clock: Callable[[], float] = time.monotonic,
     ):
         """``folders``: where leaderboard and recipe are written; ``began``: ``clock`` at the job's start."""
-        self.rows = list(rows)
+        self.rows = [row for row in rows if row.status != NOT_TRIED]
         self._hp, self._data, self._folders, self._precision = hp, data, folders, precision
         self._run_trial, self._stopped = run_trial, stopped
         self._clock, self._began = clock, began
@@ -61,11 +61,14 @@ class Search:
         )
         second = [replace(trial, epochs=epochs) for trial in second]
         self._round(second, self._hp.budget.value - RESERVE, whole=True)
+        when = "before the job was stopped" if self._stopped() else f"within {self._hp.budget.value:.0f} s"
+        untried = self._untried(first)
+        self.rows += untried
         self._keep()
+        if untried:
+            names = ", ".join(f"trial {row.trial} ({row.architecture})" for row in untried)
+            self._say(f"not tried {when}: {names}")
         if recipe.winner(self.rows) is None:
-            when = (
-                "before the job was stopped" if self._stopped() else f"within {self._hp.budget.value:.0f} s"
-            )
             reasons = [row.reason for row in self.rows if row.reason] or ["there was no time for one"]
             raise NothingFound(f"no trial was scored {when}; the last one says: {reasons[-1]}")
         self._say(recipe.verdict(self.rows, self._data.validation))
@@ -84,6 +87,31 @@ class Search:
             if self._stopped() or self._clock() - self._began >= until or seconds < LEAST:
                 break
             self._try(trial, seconds)
+
+    def _untried(self, candidates: list[Trial]) -> list[Row]:
+        """A row for each candidate of the first round that has none."""
+        tried = {row.trial for row in self.rows if row.round == SUBSET}
+        return [
+            Row(
+                trial=trial.number,
+                round=trial.round,
+                status=NOT_TRIED,
+                validation_accuracy=None,
+                validation_log_loss=None,
+                architecture=trial.architecture,
+                pretrained=trial.pretrained,
+                image_size=trial.image_size,
+                batch_size=trial.batch_size,
+                learning_rate=trial.learning_rate,
+                epochs=0,
+                photographs=0,
+                photographs_per_second=None,
+                seconds=0.0,
+                reason="",
+            )
+            for trial in candidates
+            if trial.number not in tried
+        ]
 
     def _left(self) -> float:
         return self._began + self._hp.budget.value - RESERVE - self._clock()

@@ -123,8 +123,9 @@ def test_sigterm_leaves_what_was_found_and_no_process(tmp_path):
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     assert family and not psutil.wait_procs(family, timeout=60)[1]
-    found = rows(base / "model")
-    assert [(r["trial"], r["status"]) for r in found] == [("0", "completed"), ("1", "stopped")]
+    found = [(r["trial"], r["status"]) for r in rows(base / "model")]
+    assert found[:2] == [("0", "completed"), ("1", "stopped")]
+    assert found[2:] == [(str(number), "not tried") for number in range(2, 10)]
     assert json.loads((base / "model" / "recipe.json").read_text())["provenance"]["trial"] == 0
     assert "stopped by SIGTERM" in (base / "log").read_text()
 
@@ -149,6 +150,24 @@ def test_plain_mistakes_are_one_line_and_a_failure_file(tmp_path, given, said):
     [line] = [line for line in log.splitlines() if line.startswith("error: ")]
     failure = (tmp_path / "output" / "failure").read_text()
     assert failure.startswith(said) and line.removeprefix("error: ") in failure
+
+
+def test_a_list_of_which_not_all_are_tried_is_said_to_be_one(tmp_path):
+    _, log = finish(tmp_path, budget="1s", trials="1")
+    assert "light search of 1 of 2 architectures: 100 photographs" in log
+
+
+@pytest.mark.parametrize("full", [["model"], ["model", "output"]])
+def test_a_disk_that_takes_no_more_is_one_line(tmp_path, full):
+    """A file where the job needs a folder stands for it: to root, everything else can be written."""
+    for name in full:
+        (tmp_path / name).touch()
+    status, log = finish(tmp_path, budget="1s")
+    assert status == 1 and "Traceback" not in log
+    assert log.splitlines()[-1].startswith("error: [Errno 17] File exists: ")
+    assert (tmp_path / "checkpoints" / "leaderboard.csv").exists()  # which a job that fails leaves
+    if "output" not in full:
+        assert (tmp_path / "output" / "failure").read_text().startswith("FileExistsError: ")
 
 
 def test_checkpoints_of_another_search_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """What a search is made of, without AutoGluon: hyperparameters, trials, leaderboard, recipe."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -56,6 +57,15 @@ def test_profiles_are_defaults_that_single_values_override():
         assert any(name.startswith(family) for name in wide.architectures), family
     light = hyperparameters.parse({})
     assert light.image_sizes == (128,) and 0 < light.subset < 4000 and len(light.architectures) < 8
+
+
+def test_each_architecture_is_tried_unless_fewer_trials_are_asked_for():
+    listed = ",".join(f"net{number}" for number in range(15))
+    hp = hyperparameters.parse({"architectures": listed})
+    tried = [trial.architecture for trial in space.first_round(hp, photographs=100)[1:]]
+    assert tried == list(hp.architectures) and hp.trials == 15
+    assert hyperparameters.parse({"architectures": listed, "trials": "4"}).trials == 4
+    assert hyperparameters.parse({"architectures": "net0"}).trials == Hyperparameters.trials
 
 
 def test_the_first_trial_is_the_trainers_default_and_architectures_take_turns():
@@ -158,7 +168,44 @@ def test_it_is_said_plainly_that_nothing_beats_the_default():
 
 def test_a_default_that_was_compared_with_nothing_has_not_won():
     rows = [row(0, accuracy=0.30, round="full"), row(1, accuracy=None, status="cut off", round="full")]
-    assert made(rows)["provenance"]["verdict"].startswith("nothing was scored beside the trainer's default")
+    said = made(rows)["provenance"]["verdict"]
+    assert said.startswith("nothing was completed beside the trainer's default") and "scored" not in said
+
+
+def test_a_trial_that_was_cut_off_is_not_compared_and_named_where_it_scored_higher():
+    default, failed = row(0, 0.30, round="full"), row(2, None, status="failed", round="full")
+    cut_off = row(1, 0.35, status="cut off", round="full")
+    above = "; trial 1 (net1) scored higher, 0.3500, but was cut off, and only completed trials are compared"
+    said = recipe.verdict([default, failed, cut_off], photographs=1000)
+    assert said.startswith(
+        "nothing was completed beside the trainer's default, so nothing is proved: trial 0"
+    )
+    assert said.endswith(above)
+    worse, better = row(3, 0.25, round="full"), row(4, 0.32, round="full")
+    said = recipe.verdict([default, worse, cut_off], photographs=1000)
+    assert said.startswith("no trial beats the trainer's default") and said.endswith(above)
+    said = recipe.verdict([default, better, cut_off], photographs=1000)
+    assert said.startswith("the winner beats the trainer's default on validation by 2.0 points")
+    assert said.endswith(above)
+    lower = [default, better, row(1, 0.31, status="cut off", round="full"), row(5, 0.9, status="cut off")]
+    assert "cut off" not in recipe.verdict(lower, photographs=1000)
+
+
+def test_a_winner_that_was_cut_off_is_called_so():
+    said = recipe.verdict([row(0, 0.3), row(1, 0.4, status="cut off", round="full")], photographs=1000)
+    assert "0.4000 cut off before the end of 2 epoch(s)" in said and said.endswith("so nothing is proved")
+
+
+def test_a_tie_is_called_so():
+    default, other = row(0, 0.3, round="full"), row(1, 0.3, round="full")
+    said = recipe.verdict([default, replace(other, validation_log_loss=1.2)], photographs=1000)
+    assert said.startswith(
+        "the winner is only as accurate as the trainer's default on validation, "
+        "log loss 1.2 for the winner against 1.5: trial 1 (net1"
+    )
+    said = recipe.verdict([default, replace(other, validation_log_loss=1.7)], photographs=1000)
+    assert said.startswith("no trial beats the trainer's default on validation: the winner is trial 0")
+    assert said.endswith("; as accurate is trial 1 (net1), log loss 1.5 for the winner against 1.7")
 
 
 def test_without_the_default_beside_it_nothing_is_claimed():

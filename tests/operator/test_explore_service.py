@@ -1,6 +1,7 @@
 """Exploring through localcloud, with a stand-in for the image that tries nothing and finds something."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from tests import ROOT
 from tests.operator.conftest import Cloud, eventually
 
+# By its seed: 0 completes, 1 finds no recipe, 2 and 3 go on until they are stopped, 4 fails after its trials,
+# 5 with its trials. 3 leaves nothing in the artifact, as a job that is killed does.
 SEARCH = """
     import json, os, pathlib, time
     from containers.common import paths
@@ -33,14 +36,21 @@ SEARCH = """
         row(1, None, status="failed", reason="RuntimeError: [a bracket] " + "x" * 200),
         row(2, 0.5, round="full"),
         row(0, 0.3, round="full"),
+        row(3, None, status="not tried", seconds=0.0),
     ]
-    leaderboard.write(paths.model() / leaderboard.FILE, rows)
-    if hp.seed != 1:
-        document = recipe.document(rows, hp, "f" * 64, 1000, "float32")
-        recipe.write(paths.model() / FILE, document)
+    if hp.seed == 5:
+        rows = [row(0, None, status="failed", reason="OSError: no weights")]
+    for folder in [paths.checkpoints()] if hp.seed == 3 else [paths.checkpoints(), paths.model()]:
+        leaderboard.write(folder / leaderboard.FILE, rows)
+        if hp.seed not in (1, 5):
+            document = recipe.document(rows, hp, "f" * 64, 1000, "float32")
+            recipe.write(folder / FILE, document)
     print("trial=2 round=full status=completed validation_accuracy=0.5000 best_validation_accuracy=0.5000")
-    if hp.seed == 2:
+    if hp.seed in (2, 3):
         time.sleep(600)
+    if hp.seed in (4, 5):
+        (paths.output() / "failure").write_text("OSError: [Errno 28] No space left on device")
+        raise SystemExit(1)
 """
 TRAIN = "print('train_loss=0.5')"
 
@@ -63,14 +73,25 @@ class Shell:
             s3.put_object(Bucket="explored", Key=key, Body=b"x")
 
     def __call__(self, name: str, *arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
+        return self.finish(self.start(name, *arguments))
+
+    def start(self, name: str, *arguments: str) -> subprocess.Popen:
+        return subprocess.Popen(
             [sys.executable, "-m", f"services.{name}", *arguments],
             cwd=ROOT,
             env=self._environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
         )
+
+    @staticmethod
+    def finish(process: subprocess.Popen) -> subprocess.CompletedProcess:
+        try:
+            said = process.communicate(timeout=120)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, *said)
 
     def explore(self, *arguments: str) -> subprocess.CompletedProcess:
         return self("explore", "--data", "s3://explored/data", *arguments)
@@ -130,10 +151,12 @@ def test_what_a_job_has_found_is_fetched_later(boto, shell):
     assert (shell.local / "explorations" / job_of(started) / "leaderboard.csv").exists()
 
 
-def test_what_a_stopped_job_has_found_is_not_lost(boto, shell):
-    job = job_of(shell.explore("seed=2", "--no-wait"))
-    sagemaker = boto("sagemaker")
+def own_checkpoints(job: str) -> str:
+    """Below what the training role may write, and read again to go on."""
+    return f"s3://sagemaker-us-east-1-123456789012/bintally/checkpoints/{job}"
 
+
+def wait_until_found(boto, job: str) -> None:
     def found() -> bool:
         events = boto("logs").filter_log_events(
             logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix=f"{job}/"
@@ -141,10 +164,79 @@ def test_what_a_stopped_job_has_found_is_not_lost(boto, shell):
         return any("trial=2" in event["message"] for event in events)
 
     eventually(found)
+
+
+def watch(shell: Shell, job: str) -> subprocess.Popen:
+    """A process that has shown the log of a job that found something."""
+    watching = shell.start("explore", "--job", job)
+    assert any("trial=2" in line for line in watching.stdout)
+    return watching
+
+
+def test_what_a_stopped_job_has_found_is_not_lost(boto, shell):
+    job = job_of(shell.explore("seed=2", "--no-wait"))
+    sagemaker = boto("sagemaker")
+    wait_until_found(boto, job)
     sagemaker.stop_training_job(TrainingJobName=job)
     eventually(lambda: sagemaker.describe_training_job(TrainingJobName=job)["SecondaryStatus"] == "Stopped")
     assert shell.explore("--job", job).returncode == 0
     assert json.loads((shell.local / "recipe.json").read_text())["provenance"]["trial"] == 2
+
+
+def test_a_job_that_is_stopped_while_it_is_watched_leaves_its_checkpoints(boto, shell):
+    job = job_of(shell.explore("seed=3", "--no-wait"))
+    wait_until_found(boto, job)
+    watching = watch(shell, job)
+    boto("sagemaker").stop_training_job(TrainingJobName=job)
+    done = shell.finish(watching)
+    assert done.returncode == 0, done.stderr
+    assert "beats the trainer's default on validation by 20.0 points" in done.stdout
+    [line] = [line for line in done.stdout.splitlines() if line.startswith(f"{job} ended as Stopped; ")]
+    assert line.endswith(f"the same command with --checkpoints {own_checkpoints(job)}")
+    assert json.loads((shell.local / "recipe.json").read_text())["provenance"]["job"] == job
+
+
+def test_who_stops_watching_is_told_how_to_come_back(boto, shell):
+    job = job_of(shell.explore("seed=2", "--no-wait"))
+    wait_until_found(boto, job)
+    watching = watch(shell, job)
+    watching.send_signal(signal.SIGINT)
+    done = shell.finish(watching)
+    boto("sagemaker").stop_training_job(TrainingJobName=job)
+    [line] = done.stderr.splitlines()
+    assert done.returncode == 1 and "no longer watching" in line and line.endswith(f"--job {job}")
+
+
+def test_finished_trials_outlive_a_job_that_fails(boto, shell):
+    done = shell.explore("seed=4")
+    job = job_of(done)
+    described = boto("sagemaker").describe_training_job(TrainingJobName=job)
+    assert described["CheckpointConfig"]["S3Uri"] == own_checkpoints(job)
+    assert "4 trials" in done.stdout and "50.0 %" in done.stdout
+    board = shell.local / "explorations" / job / "leaderboard.csv"
+    said = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and said.startswith(f"error: {job} ended as Failed; AlgorithmError: OSError")
+    assert f"its trials are in {board} and {own_checkpoints(job)}; to go on" in said
+    assert said.endswith(f"the same command with --checkpoints {own_checkpoints(job)}")
+    found = {path.name: path.read_text() for path in board.parent.iterdir()}
+    assert set(found) == {"leaderboard.csv", "recipe.json"} and not (shell.local / "recipe.json").exists()
+    board.unlink()
+    assert shell.explore("--job", job).returncode == 1 and board.read_text() == found[board.name]
+
+
+def test_the_leaderboard_of_nothing_but_failures_reaches_the_user(shell):
+    done = shell.explore("seed=5")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "trial 0 (net0), failed: OSError: no weights" in done.stdout
+    assert "it has found no recipe; its trials are in" in done.stderr
+    assert (shell.local / "explorations" / job_of(done) / "leaderboard.csv").exists()
+
+
+def test_hyperparameters_may_stand_on_both_sides_of_an_option(boto, shell):
+    done = shell.explore("architectures=resnet18", "--budget", "2m", "seed=0", "--no-wait")
+    assert done.returncode == 0, done.stderr
+    job = boto("sagemaker").describe_training_job(TrainingJobName=job_of(done))
+    assert job["HyperParameters"] == {"architectures": "resnet18", "budget": "2m", "seed": "0"}
 
 
 @pytest.mark.parametrize(
@@ -153,7 +245,7 @@ def test_what_a_stopped_job_has_found_is_not_lost(boto, shell):
         (["--budget", "soon"], "budget: 'soon' is no duration, such as 20m"),
         (["seed"], "'seed' is not name=value"),
         (["epoch=3"], "SettingsError: unknown hyperparameter epoch"),
-        (["seed=1"], "has found no recipe"),
+        (["seed=1"], "ended as Completed; it has found no recipe; its trials are in"),
         (["--job", "nowhere"], "Requested resource not found"),
     ],
 )
