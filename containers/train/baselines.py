@@ -2,7 +2,10 @@
 
 Photographs with consecutive names often show one bin before and after an item moved. A split that
 deals out photographs instead of bins leaves one of the two in training, and whoever looks up its
-count scores well without a pixel. What that is worth is measured here, on our split and on such a one.
+count scores well without a pixel. What that is worth is measured here, on our split and on such a one,
+both of the main list alone. Extras are trained on and never tested, and are another selection: their
+counts, in other shares, would teach a guess about photographs that are not tested, and a random split
+would test it on them.
 """
 
 from collections.abc import Sequence
@@ -11,7 +14,7 @@ import numpy as np
 
 from containers.common import metrics, splitting
 from containers.common.errors import DataError
-from containers.common.manifest import Row
+from containers.common.manifest import MAIN, Row
 
 OFFSETS = (-2, -1, 1, 2)  # of the neighbours that are asked
 SEEDS = 10  # random splits that are averaged
@@ -27,10 +30,13 @@ PUBLISHED = {
 def baselines(records: Sequence[Row], tested: Sequence[str], classes: Sequence[int]) -> dict[str, dict]:
     """Every baseline with the scores of ``metrics.score``.
 
-    tested: names of the photographs that the model is tested on. Raises DataError where the
-    manifest has no other photograph to learn from.
+    tested: names of the photographs that the model is tested on. Raises DataError where one of them is
+    an extra, or where the main list has no other photograph to learn from.
     """
+    records = [row for row in records if row.source == MAIN]
     place = {row.name: index for index, row in enumerate(records)}
+    if extras := sorted(set(tested) - place.keys()):
+        raise DataError(f"{extras[0]} is not of the main list: extras are for training only")
     counts = np.array([row.count for row in records])
     bins = np.array([row.group for row in records])
     train = np.array([row.split == "train" for row in records])
@@ -38,7 +44,7 @@ def baselines(records: Sequence[Row], tested: Sequence[str], classes: Sequence[i
     # Photographs may be added to the training side in another mix of counts; validation has the test's.
     usual = np.array([row.split == "validation" for row in records])
     if not train.any() or not usual.any():
-        raise DataError("the manifest has no photographs to train or none to validate on")
+        raise DataError("the main list has no photographs to train or none to validate on")
     commonness = _shares(counts[usual], classes)
     constant = np.tile(commonness, (len(test), 1))
     commonest = int(classes[commonness.argmax()])

@@ -106,8 +106,8 @@ def challenge(
     decision = comparison.decide(document["model"], name, compared)
     if about and not about["trained_on_this_data"]:
         decision["reason"] += (
-            f" (careful: {name} was trained on another data set; where the two overlap it has seen these "
-            "bins, and the gain is too small)"
+            f" (careful: {name} was trained on another data set; if it learnt from these bins there, the "
+            "gain is too small)"
         )
     return {"champion": about, "comparison": {"against": name, **compared}, "decision": decision}
 
@@ -116,7 +116,11 @@ def _scores(test: Scored) -> dict[str, object]:
     classes, true, probabilities = np.asarray(test.classes), test.true, test.probabilities
     counted, confidence = classes[probabilities.argmax(1)], probabilities.max(1)
     correct, resamples = counted == true, metrics.Resamples(test.bins)
-    recall = {n: resamples.ratio(((true == n) & correct).astype(float), true == n) for n in test.classes}
+    shares = {
+        n: [resamples.ratio(((true == n) & (counted == m)).astype(float), true == n) for m in classes]
+        for n in test.classes
+    }
+    recall = {n: row[index] for index, (n, row) in enumerate(shares.items())}
     return {
         "metrics": {
             **metrics.score(probabilities, true, test.classes, test.bins),
@@ -133,6 +137,7 @@ def _scores(test: Scored) -> dict[str, object]:
             if share
         },
         "confusion": dict(zip(map(str, classes), metrics.confusion(true, counted, classes), strict=True)),
+        "confusion_shares": {str(n): row for n, row in shares.items()},  # of a true count; None without one
         "calibration": {
             "reliability": calibration.reliability(confidence, correct, resamples),
             "risk_coverage": calibration.risk_coverage(confidence, correct, resamples),

@@ -89,7 +89,8 @@ def _against_what(document: dict) -> Section:
     ]
     note = (
         "Exact: share of exact counts. RMSE and MAE: how many items a count is off; RMSE takes large errors "
-        "more seriously. Small: the range that holds the true value 95 times in 100."
+        "more seriously. Small: the range that holds the true value 95 times in 100. Neighbours are those of "
+        "the main list: extras, trained on and never tested, are another selection."
     )
     table = Table(["", "exact", "within one", "RMSE", "MAE"], rows, strong=(0,), note=note)
     return Section("How good is it, and against what?", text, [table])
@@ -160,10 +161,12 @@ def _by_count(document: dict) -> Section:
     )
     if missing:
         text += f" No tested bin holds {' or '.join(missing)}."
+    matrix, shares = (list(document[key].values()) for key in ("confusion", "confusion_shares"))
+    squares = figures.confusion(matrix, list(document["confusion"]), shares)
+    caption = "Share of the row, its 95 % interval (a dash: none or all of the row), (photographs)"
     overall = (document["metrics"]["accuracy"]["value"], "all bins together")
-    confusion = figures.confusion(list(document["confusion"].values()), list(document["confusion"]))
     bars = figures.bars(scores, "items in the bin", "counted exactly", overall)
-    return Section("Which counts are mixed up?", text, pictures=[Picture(bars), Picture(confusion)])
+    return Section("Which counts are mixed up?", text, pictures=[Picture(bars), Picture(squares, caption)])
 
 
 def _confidence(document: dict) -> Section:
@@ -174,7 +177,9 @@ def _confidence(document: dict) -> Section:
         "too sure of itself, above it too modest. The bars say how many photographs a point stands for.\n\n"
         f"On average its confidence is off by {error['value']:.1f} points (95 % interval {error['low']:.1f} "
         f"to {error['high']:.1f}). This is the expected calibration error over ten bins of confidence, less "
-        f"the {error['plug_in'] - error['value']:.1f} points that chance is found to add."
+        f"the {error['plug_in'] - error['value']:.1f} points that chance is found to add. The interval "
+        "is too narrow: simulated on 576 photographs it held the truth 84 times in 100 for a model "
+        "whose confidence is right, and 93 times for one that is 10 points too sure."
     )
     picture = Picture(figures.reliability(document["calibration"]["reliability"]))
     return Section("Can its confidence be believed?", text, pictures=[picture])
@@ -204,8 +209,8 @@ def _how(document: dict) -> Section:
     if not document["trained_on_this_data"]:
         text += (
             "\n\n"
-            "Careful: the model was trained on another data set than this one. Where the two overlap it has "
-            "seen these bins, and its scores are too good."
+            "Careful: the model was trained on another data set than this one. If it learnt from these "
+            "bins there, its scores are too good."
         )
     if data["bins"] < FEW_BINS:
         text += f"\n\nCareful: {data['bins']} bins are too few for the ranges to be taken at their word."

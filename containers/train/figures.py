@@ -66,8 +66,16 @@ def axes(height: float = 3.4, grid: str = "both") -> tuple[Figure, Axes]:
 
 
 @styled
-def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[int]) -> str:
-    """matrix: photographs ``[true, counted]``. Colours and percentages are shares of a row."""
+def confusion(
+    matrix: Sequence[Sequence[int]],
+    classes: Sequence[int],
+    intervals: Sequence[Sequence[Mapping | None]] | None = None,
+) -> str:
+    """matrix: photographs ``[true, counted]``. Colours and percentages are shares of a row.
+
+    intervals: ``{"low", "high"}`` of these shares, likewise ``[true, counted]``; a dash stands where a share
+    is none or all of its row, since no resample could hold another.
+    """
     counts = np.asarray(matrix)
     totals = counts.sum(1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
@@ -75,9 +83,14 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[int]) -> str:
     plot = figure.add_subplot()
     plot.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=2)
     for row, column in np.ndindex(*counts.shape):
-        look = {"ha": "center", "va": "center", "color": "white" if shares[row, column] > 0.6 else INK}
-        plot.text(column + 0.5, row + 0.4, f"{100 * shares[row, column]:.0f}{UNIT}", **look)
-        plot.text(column + 0.5, row + 0.74, f"{counts[row, column]}", fontsize=7.5, **look)
+        share = shares[row, column]
+        look = {"ha": "center", "va": "center", "color": "white" if share > 0.6 else INK}
+        lines = [f"{100 * share:.0f}{UNIT}", f"({counts[row, column]})"]
+        if intervals:
+            lines.insert(1, _interval(intervals[row][column]) if 0 < share < 1 else "–")
+        for index, line in enumerate(lines):
+            height = row + (index + 1) / (len(lines) + 1)
+            plot.text(column + 0.5, height, line, fontsize=8 if index else 9.5, **look)
     middles = np.arange(len(classes)) + 0.5
     plot.set_xticks(middles, [str(c) for c in classes])
     plot.set_yticks(middles, [f"{c}\n({n})" for c, n in zip(classes, totals[:, 0], strict=True)])
@@ -206,6 +219,10 @@ def _with_intervals(plot: Axes, x: Sequence, scores: Sequence[Mapping], **option
     above = [max(0, s["high"] - v) for v, s in zip(value, scores, strict=True)]
     look = {"color": BLUE, "fmt": "o", "elinewidth": 1.3, "capsize": 3} | options
     plot.errorbar(x, value, yerr=[below, above], **look)
+
+
+def _interval(share: Mapping) -> str:
+    return f"{100 * share['low']:.0f}–{100 * share['high']:.0f}"
 
 
 def _percent(plot: Axes) -> None:

@@ -168,7 +168,8 @@ def test_uncommitted_work_is_tagged_by_its_content(cloud, boto, checkout, name, 
     assert first.stdout == again.stdout
     (checkout / "containers" / "work").write_text("changed")
     assert push(cloud, checkout, name).returncode == 0
-    assert git(checkout, "status", "--porcelain") == "?? containers/work"  # the script leaves the index as it was
+    # The script leaves the index as it was.
+    assert git(checkout, "status", "--porcelain") == "?? containers/work"
     tags = {image["imageTag"] for image in boto("ecr").list_images(repositoryName=name)["imageIds"]}
     assert len([tag for tag in tags if re.fullmatch(r"dirty-[0-9a-f]{12}", tag)]) == 2
     (checkout / "containers" / "work").unlink()

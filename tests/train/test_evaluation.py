@@ -11,6 +11,7 @@ import pytest
 
 from containers.common import archive, aws, manifest, metrics, paths, verdict
 from containers.common import card as cards
+from containers.common.errors import DataError
 from containers.common.metrics import Resamples
 from containers.train import baselines, calibration, detection, evaluate, evaluation_page
 from containers.train.detection import Scored
@@ -193,6 +194,20 @@ def test_names_give_nothing_away_by_bin_and_everything_at_random():
     assert leaky["metrics"]["accuracy"]["low"] > 0.6  # 70 % have a twin to copy from
 
 
+def test_extras_teach_no_baseline_and_are_not_tested():
+    """Though each has a name beside those of a tested or trained bin, and a count that says which."""
+    records = rows(400)
+    extras = [
+        manifest.Row(f"{int(row.name) + 2:05}", row.count, "train", f"x{row.name}", 9, 9, "", manifest.EXTRA)
+        for row in records
+    ]
+    tested = [row.name for row in records if row.split == "test"]
+    alone = baselines.baselines(records, tested, CLASSES)
+    assert baselines.baselines(records + extras, tested, CLASSES) == alone
+    with pytest.raises(DataError, match="extras are for training only"):
+        baselines.baselines(records + extras, [*tested, extras[0].name], CLASSES)
+
+
 def test_the_commonest_count_is_that_of_validation():
     """Photographs that were added for training only do not weaken what the model is compared with."""
     added = [manifest.Row(f"x{i}", 5, "train", f"x{i}", 9, 9, "") for i in range(500)]
@@ -232,6 +247,12 @@ def test_an_evaluation_from_end_to_end(job):
     assert accuracy["value"] == pytest.approx(np.mean(exact)) and accuracy["low"] < accuracy["high"]
     assert accuracy["value"] > document["baselines"]["majority_class"]["accuracy"]
     assert sum(map(sum, document["confusion"].values())) == 43
+    bins = Resamples([row["name"] for row in predictions])  # each a bin of its own
+    for true, cells in document["confusion_shares"].items():
+        held = np.array([row["count"] == true for row in predictions])
+        for counted, cell in zip(document["confusion"], cells, strict=True):
+            so_counted = np.array([row["counted"] == counted for row in predictions])
+            assert cell == bins.ratio((held & so_counted).astype(float), held)
     assert {level["decision"]["false_alarm_rate"] for level in document["detection"]["levels"]} == {
         0.01,
         0.05,
@@ -242,6 +263,20 @@ def test_an_evaluation_from_end_to_end(job):
     assert document["model"] in page and f"{100 * accuracy['value']:.1f}" in page and "Careful" in page
 
 
+def test_the_page_gives_the_range_of_each_share_of_the_confusion_matrix(job):
+    assert evaluate.main([]) == 0
+    document = json.loads((job / "evaluation/evaluation.json").read_text())
+    document["confusion"]["1"] = [3, 1, 0, 0, 0]
+    nothing = {"value": 0, "low": 0, "high": 0}
+    document["confusion_shares"]["1"] = [
+        {"value": 0.75, "low": 0.312, "high": 0.988},
+        {"value": 0.25, "low": 0.012, "high": 0.688},
+        *[nothing] * 3,
+    ]
+    page = evaluation_page.page(document)
+    assert ">31–99<" in page and ">1–69<" in page and ">0–0<" not in page
+
+
 def test_a_test_side_may_lack_a_count_and_be_tiny(job):
     for count in (1, 2, 4):
         shutil.rmtree(job / "test" / str(count))
@@ -250,6 +285,7 @@ def test_a_test_side_may_lack_a_count_and_be_tiny(job):
     assert evaluate.main(["--wrong-records", "0.2"]) == 0
     document = json.loads((job / "evaluation/evaluation.json").read_text())
     assert set(document["by_count"]) == {"3"} and document["detection"]["wrong_records"] == 0.2
+    assert document["confusion_shares"]["1"] == [None] * 5 and None not in document["confusion_shares"]["3"]
     page = (job / "evaluation/evaluation.html").read_text()
     assert "No tested bin holds 1 or 2 or 4 or 5" in page and "2 bins are too few" in page
 
@@ -363,6 +399,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_is_the_same_again(job):
     page = (job / "evaluation/evaluation.html").read_text()
     assert page == evaluation_page.page(document)
     assert not re.search(r"<script|<link|<img|<iframe|@import|url\((?!#)|(src|href)=\"(?!#)", page)
+    assert "held the truth 84 times in 100" in page and "extras, trained on and never tested" in page
     assert page.count("<svg") == 5 and len(set(re.findall(r' id="([^"]+)"', page))) > 0
 
 
