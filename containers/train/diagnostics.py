@@ -1,7 +1,8 @@
 """The trainer's own watch: it measures as the training goes, and speaks when a rule does.
 
-A rule speaks once, in the log at once and in ``output/data/diagnostics.json``, which is written after
-every epoch and whenever a rule speaks. What touches all gradients is measured at sampled steps only.
+A rule speaks once for each network that is trained, in the log at once and in
+``output/data/diagnostics.json``, which holds what it said last, and is written after every epoch and
+whenever a rule speaks. What touches all gradients is measured at sampled steps only.
 """
 
 import dataclasses
@@ -72,6 +73,7 @@ class Watch:
     def restart(self) -> None:
         """The next network starts where the first one did: rules compare nothing with what was before."""
         self._since = (len(self._seen.epochs), len(self._seen.samples))
+        self._gradients.forget()
 
     def lap(self, phase: str) -> None:
         """The time since the last lap went into this phase, one of ``measurements.PHASES``."""
@@ -186,13 +188,14 @@ class Watch:
         return self._peers.device.type == "cuda"
 
     def _apply(self, epoch: int, step: int) -> None:
-        """Let every rule that has not spoken yet see the measurements."""
+        """Let every rule that has not spoken of this network yet see what was measured of it."""
         epochs, samples = self._since
         current = Measurements(
             self._seen.epochs[epochs:], self._seen.samples[samples:], self._seen.not_finite
         )
         for rule in RULES:
-            if rule.name not in self._fired and (saw := rule.check(current)):
+            spoken = rule.name in self._fired and self._fired[rule.name]["epoch"] > epochs
+            if not spoken and (saw := rule.check(current)):
                 self._fire(rule, saw, epoch, step)
 
     def _fire(self, rule: Rule, saw: str, epoch: int, step: int) -> None:

@@ -1,10 +1,13 @@
 """Every hyperparameter of the trainer, its default and its meaning. Unknown names are errors."""
 
 import argparse
+import math
 from dataclasses import MISSING, dataclass, fields
 from typing import get_type_hints
 
 from containers.common.errors import SettingsError
+
+SEEDS = 2**31  # what is drawn from a seed, an epoch, a step and a rank fits into torch's 64 bits
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,29 @@ class Hyperparameters:
             ("batch_size", self.batch_size >= 2, "at least 2"),
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("head_learning_rate", self.head_learning_rate > 0, "above 0"),
+            ("weight_decay", self.weight_decay >= 0, "at least 0"),
+            ("warmup_epochs", self.warmup_epochs >= 0, "at least 0"),
             ("decay", self.decay >= 1, "at least 1"),
+            ("drop_rate", 0 <= self.drop_rate < 1, "from 0 to below 1"),
+            ("shift", 0 <= self.shift < 1, "from 0 to below 1"),
             ("scale", 0 <= self.scale < 1, "from 0 to below 1"),
             ("rotation", 0 <= self.rotation <= 180, "from 0 to 180"),
             ("colour", 0 <= self.colour <= 1, "from 0 to 1"),
+            ("brightness", 0 <= self.brightness <= 1, "from 0 to 1"),
             ("precision", self.precision in ("bf16", "float32"), "bf16 or float32"),
             ("ema_decay", 0 <= self.ema_decay < 1, "from 0 to below 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),
             ("false_alarm_rate", 0 < self.false_alarm_rate < 1, "between 0 and 1"),
             ("missed_error_rate", 0 < self.missed_error_rate < 1, "between 0 and 1"),
-            ("profile_steps", self.profile_steps >= 0, "0 or more"),
+            ("seed", 0 <= self.seed < SEEDS, f"from 0 to below {SEEDS}"),
+            ("workers", self.workers >= 0, "at least 0"),
+            ("cache_megabytes", self.cache_megabytes >= 0, "at least 0"),
+            ("profile_steps", self.profile_steps >= 0, "at least 0"),
+        ]
+        problems += [
+            (name, math.isfinite(value), "a finite number")
+            for name, value in vars(self).items()
+            if isinstance(value, float)
         ]
         for name, holds, rule in problems:
             if not holds:

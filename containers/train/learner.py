@@ -6,7 +6,7 @@ import torch
 from timm.utils import ModelEmaV3
 
 from containers.train.hyperparameters import Hyperparameters
-from containers.train.network import Counter
+from containers.train.network import Counter, classifiers
 
 
 class Learner:
@@ -36,7 +36,7 @@ class Learner:
 
     def keep(self) -> None:
         """The average is the best so far."""
-        self.best = {name: tensor.clone() for name, tensor in self.averaged.module.state_dict().items()}
+        self.best = copied(self.averaged.module)
 
     def state_dict(self) -> dict:
         return {
@@ -55,9 +55,14 @@ class Learner:
         self._schedule.load_state_dict(state["schedule"])
 
 
+def copied(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Its weights as they are now."""
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
 def parameter_groups(counter: Counter, hp: Hyperparameters) -> list[dict]:
     """Weight decay on matrices and kernels, none on biases and normalisation; the head at its own rate."""
-    head = {id(p) for p in counter.network.get_classifier().parameters()}
+    head = {id(p) for classifier in classifiers(counter.network) for p in classifier.parameters()}
     groups: dict[tuple[float, float], list] = {}
     for p in counter.parameters():
         if p.requires_grad:

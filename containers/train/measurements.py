@@ -130,6 +130,10 @@ class Gradients:
         silent = torch.stack(list(self._silent)).all(0).float().mean() if full else torch.zeros(())
         return norms.norm().item(), (first / last).item(), silent.item()
 
+    def forget(self) -> None:
+        """Another network's gradients follow."""
+        self._silent.clear()
+
 
 class Processor:
     """Processor time of this process and of the loader's workers, against the threads it may use."""

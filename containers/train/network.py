@@ -17,34 +17,70 @@ CLASSES = list(manifest.COUNTS)
 
 
 def create(hp: Hyperparameters) -> nn.Module:
-    """A timm network with one output per count; raises SettingsError for a name timm does not know.
+    """A timm network with one output per count.
 
-    Pretrained weights come from timm's hub, except those that an installed package carries.
+    Pretrained weights come from timm's hub, except those that an installed package carries. Raises
+    SettingsError for a name that timm does not know, weights that nobody has, and an architecture that does
+    not classify photographs of that size.
     """
-    if not timm.is_model(hp.architecture):
-        raise SettingsError(f"architecture {hp.architecture!r} is unknown to timm {timm.__version__}")
-    options = {"num_classes": len(CLASSES), "drop_rate": hp.drop_rate}
-    if timm.get_pretrained_cfg(hp.architecture).fixed_input_size:  # transformers that must know it
-        options["img_size"] = hp.input_size
-    carried = hp.pretrained and packaged.has(hp.architecture)
     try:
-        network = timm.create_model(hp.architecture, pretrained=hp.pretrained and not carried, **options)
-    except Exception as error:  # the hub's client raises many types
-        if not hp.pretrained:
-            raise
-        raise SettingsError(
-            f"no pretrained weights for {hp.architecture}: {error}; use pretrained=false, or one whose "
-            f"weights are installed with the image: {', '.join(packaged.PACKAGES)}"
-        ) from None
+        known = timm.is_model(hp.architecture) and timm.get_pretrained_cfg(hp.architecture)
+    except RuntimeError:  # of a tag after the name, as in resnet18.a1_in1k
+        known = None
+    if not known:
+        raise SettingsError(f"architecture {hp.architecture!r} is unknown to timm {timm.__version__}")
+    carried = hp.pretrained and packaged.has(hp.architecture)
+    network = _of_timm(hp, pretrained=hp.pretrained and not carried)
     if carried:
         packaged.load(network, hp.architecture)
     # Some of timm's initialisations scale a classifier by its number of classes; with five, the first
     # logits are so large that the first epoch goes into making them small again.
-    classifier = network.get_classifier()
-    if isinstance(classifier, nn.Linear):
-        nn.init.normal_(classifier.weight, std=0.01)
-        nn.init.zeros_(classifier.bias)
+    for classifier in classifiers(network):
+        if isinstance(classifier, nn.Linear):
+            nn.init.normal_(classifier.weight, std=0.01)
+            nn.init.zeros_(classifier.bias)
     return network
+
+
+def classifiers(network: nn.Module) -> list[nn.Module]:
+    """What makes the logits: in most networks one module; two, whose logits timm averages, in those that were
+    made to be distilled."""
+    found = network.get_classifier()
+    return list(found) if isinstance(found, tuple) else [found]
+
+
+def _of_timm(hp: Hyperparameters, pretrained: bool) -> nn.Module:
+    """Made by timm, and tried; raises SettingsError."""
+    config = timm.get_pretrained_cfg(hp.architecture)
+    options = {"num_classes": len(CLASSES), "drop_rate": hp.drop_rate}
+    if config.fixed_input_size:  # transformers that must know it
+        options["img_size"] = hp.input_size
+    try:
+        network = timm.create_model(hp.architecture, pretrained=pretrained, **options)
+        _try(network, hp.input_size)
+    except Exception as error:  # each architecture raises its own, and so does the hub's client
+        said = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        if pretrained:
+            _of_timm(hp, pretrained=False)  # which raises where weights are not what is amiss
+            raise SettingsError(
+                f"no pretrained weights for {hp.architecture}: {said}; use pretrained=false, or one whose "
+                f"weights are installed with the image: {', '.join(packaged.PACKAGES)}"
+            ) from None
+        size, own = (" × ".join(map(str, sides)) for sides in (hp.input_size, config.input_size[1:]))
+        raise SettingsError(
+            f"{hp.architecture} cannot count photographs of {size} px: {said}; use its own size, {own} px, "
+            "or another architecture"
+        ) from None
+    return network
+
+
+@torch.no_grad()
+def _try(network: nn.Module, size: tuple[int, int]) -> None:
+    """Not every architecture takes every (height, width), and a few make no logits."""
+    shape = tuple(network.eval()(torch.zeros(2, 3, *size)).shape)
+    network.train()
+    if shape != (2, len(CLASSES)):
+        raise ValueError(f"of two photographs it makes {list(shape)} numbers")
 
 
 def freeze(network: nn.Module, stages: int) -> Callable[[], None]:
@@ -78,7 +114,7 @@ def first_stages(network: nn.Module, stages: int) -> list[tuple[str, nn.Module]]
 
 def last_of(network: nn.Module, stages: int) -> str:
     """The name of the module whose output is that of the first so many stages (at least one)."""
-    ends = [stage["module"] for stage in network.feature_info]
+    ends = [stage["module"] for stage in getattr(network, "feature_info", [])]
     if stages > len(ends):
         raise SettingsError(f"frozen_stages={stages}: this network has {len(ends)} stages")
     return ends[stages - 1]
@@ -117,3 +153,14 @@ class Counter(nn.Module):
     def forward(self, photographs: torch.Tensor) -> torch.Tensor:
         """uint8 ``[n, height, width, 3]`` -> probabilities ``[n, classes]``."""
         return torch.softmax(self.logits(photographs).float() / self.temperature, dim=1)
+
+
+class Logits(nn.Module):
+    """DDP calls ``forward``; in training that is the logits, not the calibrated probabilities."""
+
+    def __init__(self, counter: Counter):
+        super().__init__()
+        self.counter = counter
+
+    def forward(self, photographs: torch.Tensor) -> torch.Tensor:
+        return self.counter.logits(photographs)

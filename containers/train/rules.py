@@ -77,15 +77,15 @@ def loss_not_decreasing(seen: Measurements) -> str | None:
     if lowest > losses[0] * (1 - LEARNT):
         return f"the training loss went from {losses[0]:.4f} to {lowest:.4f} at best in {len(losses)} epochs"
     if all(loss > lowest * (1 + 2 * WORSE) for loss in losses[-PATIENCE:]):
-        at = losses.index(lowest) + 1
+        at = seen.epochs[losses.index(lowest)].number
         return f"the training loss was {lowest:.4f} at epoch {at} and is {losses[-1]:.4f} again"
     return None
 
 
 @rule(
     "the validation loss does not rise while the training loss falls",
-    "fewer epochs, stronger augmentation, more weight_decay or drop_rate, or more photographs; "
-    "the weights that are kept are those of the best epoch",
+    "fewer epochs, stronger augmentation, more weight_decay or drop_rate, or more photographs; the network "
+    "that is kept has the weights of its best epoch, those trained before it have those of their last",
 )
 def overfitting(seen: Measurements) -> str | None:
     if len(seen.epochs) <= PATIENCE:

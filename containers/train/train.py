@@ -1,8 +1,7 @@
 """The trainer: photographs in class folders in, a model artifact out.
 
-Run by torchrun under SageMaker's contract (``launch.py``), or alone: ``python train.py --epochs 2``
-with ``SAGEMAKER_BASE_DIR`` and ``PYTHONPATH`` set. It reads top to bottom; the environment decides whether
-it is distributed.
+Run by torchrun under SageMaker's contract (``launch.py``), or alone: ``python train.py --epochs 2`` with
+``SAGEMAKER_BASE_DIR`` and ``PYTHONPATH`` set. It reads top to bottom; the environment may distribute it.
 """
 
 import containers.train.torchvision_cpu  # noqa: F401, I001  (before timm)
@@ -11,6 +10,7 @@ import math
 import signal
 import sys
 import time
+import traceback
 
 import torch
 from torch.nn import functional
@@ -62,7 +62,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     hold_frozen = network.freeze(counter.network, hp.frozen_stages)
     if hp.channels_last:
         counter = counter.to(memory_format=torch.channels_last)
-    start = prepared = _copy(counter.network)
+    start = prepared = learner.copied(counter.network)
 
     epochs = lessons.epochs(hp)  # progress counts in them
     unbeaten = {"best_loss": math.inf, "best_epoch": 0}
@@ -82,7 +82,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
         this.load_state_dict(state["this"])
         say(peers, f"resumed at epoch {progress['epoch'] + 1}, step {progress['step']}")
     watch = diagnostics.Watch(counter.network, hp, peers, steps, state and state["watch"])
-    model = Logits(counter)
+    model = network.Logits(counter)
     if peers.size > 1:
         model = DistributedDataParallel(
             model,
@@ -178,7 +178,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
         elif progress["epoch"] == course.end:  # the next network's turn
             kept_epochs.append(progress["epoch"])
             if course.rendered:
-                prepared = _copy(this.averaged.module)
+                prepared = learner.copied(this.averaged.module)
             else:
                 teachers.add(this.averaged.module)
             progress |= unbeaten
@@ -204,21 +204,6 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
         )
 
 
-class Logits(torch.nn.Module):
-    """DDP calls ``forward``; in training that is the logits, not the calibrated probabilities."""
-
-    def __init__(self, counter: network.Counter):
-        super().__init__()
-        self.counter = counter
-
-    def forward(self, photographs: torch.Tensor) -> torch.Tensor:
-        return self.counter.logits(photographs)
-
-
-def _copy(weights: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in weights.state_dict().items()}
-
-
 def say(peers: World, text: str) -> None:
     if peers.chief:
         print(text, flush=True)
@@ -233,11 +218,32 @@ def main() -> int:
         with world() as peers:
             train(hp, peers, stop)
     except BinTallyError as error:
-        kind = type(error)
-        # Of what fails in a worker of the loader, torch makes the whole stack; the last line is ours.
-        said = str(error).strip().splitlines()[-1].removeprefix(f"{kind.__module__}.{kind.__qualname__}: ")
-        return job.failed(kind(said), f"{kind.__name__}: {said}")
+        said = in_one_line(error)
+        return job.failed(type(error)(said), f"{type(error).__name__}: {said}")
+    except Exception as error:  # of several ranks each may leave a reason: any will do
+        traceback.print_exc()
+        reason = unforeseen(error)
+        return job.failed(Exception(reason), reason) if reason else 1
     return 0
+
+
+def in_one_line(error: Exception) -> str:
+    """What it says first, before torch's advice to programmers; of a loader's worker's stack the end."""
+    kind, lines = type(error), str(error).strip().splitlines() or ["no more is known"]
+    said = lines[-1] if "Traceback" in str(error) else lines[0]
+    return said.removeprefix(f"{kind.__module__}.").removeprefix(f"{kind.__qualname__}: ")
+
+
+def unforeseen(error: Exception) -> str | None:
+    """The reason of an error that is not ours; None where the connection to another rank broke: that one
+    leaves the reason, or was killed, which the launcher explains."""
+    said = str(error).lower()
+    if isinstance(error, torch.distributed.DistBackendError) or "/gloo/" in said:
+        return None
+    signs = ("out of memory", "alloc_failed", "can't allocate memory", "signal: killed")  # of GPUs and CPUs
+    scarce = isinstance(error, MemoryError) or any(sign in said for sign in signs)
+    reason = f"{type(error).__name__}: {in_one_line(error)}"
+    return f"{reason}; memory ran out: use a smaller batch_size or image_size" if scarce else reason
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 
+import onnxruntime
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from containers.train import (
     checkpoint,
     data,
     depthwise,
+    graphs,
     hyperparameters,
     lessons,
     network,
@@ -26,7 +28,7 @@ from containers.train import (
 from containers.train import train as trainer
 from containers.train.distributed import World
 from containers.train.hyperparameters import Hyperparameters
-from containers.train.learner import warmup_cosine
+from containers.train.learner import parameter_groups, warmup_cosine
 from containers.train.lessons import Course
 from containers.train.rendered import RenderedBins
 from containers.train.teachers import Teachers
@@ -44,6 +46,27 @@ def test_hyperparameters_arrive_as_strings():
 def test_bad_hyperparameters_are_refused(arguments):
     with pytest.raises(SettingsError):
         hyperparameters.parse(arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("drop_rate", "30"), ("drop_rate", "1"), ("workers", "-1"), ("weight_decay", "-0.1"), ("shift", "5"),
+        ("warmup_epochs", "-1"), ("warmup_epochs", "inf"), ("brightness", "2"), ("cache_megabytes", "-1"),
+        ("seed", "-1"), ("seed", str(2**31)), ("learning_rate", "inf"), ("weight_decay", "nan"),
+    ],
+)  # fmt: skip
+def test_what_is_out_of_range_is_named(name, value):
+    with pytest.raises(SettingsError, match=f"^hyperparameter {name}=.*: must be "):
+        hyperparameters.parse([f"--{name}", value])
+
+
+def test_the_largest_seed_can_be_drawn_from():
+    seed = hyperparameters.parse(["--seed", str(2**31 - 1)]).seed
+    batches = data.TrainingBatches(8, 4, 0, 1, seed)
+    batches.start(epoch=500, first_step=0)
+    assert len(list(batches)) == 2
+    torch.Generator().manual_seed(((seed * 1009 + 500) * 100_003 + 5000) * 64 + 63)  # as the trainer does
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 43, 64])
@@ -367,9 +390,73 @@ def test_a_fresh_classifier_starts_undecided(architecture):
     assert 0.005 < classifier.weight.std() < 0.02 and not classifier.bias.any()
 
 
-def test_weights_that_nobody_has_are_one_clear_error():
+def test_both_classifiers_of_a_distilled_network_are_its_head():
+    hp = Hyperparameters(architecture="deit_tiny_distilled_patch16_224", image_size=32, head_learning_rate=3)
+    counter = network.Counter(network.create(hp))
+    two = network.classifiers(counter.network)
+    assert len(two) == 2 and all(c.weight.std() < 0.02 and not c.bias.any() for c in two)
+    rates = {id(p): group["lr"] for group in parameter_groups(counter, hp) for p in group["params"]}
+    head = {id(p) for c in two for p in c.parameters()}
+    assert len(rates) == len(list(counter.parameters()))
+    assert {i for i, rate in rates.items() if rate == pytest.approx(3 * hp.learning_rate)} == head
+
+
+def test_a_distilled_network_is_exported_as_it_counts(tmp_path):
+    torch.manual_seed(0)
+    counter = network.Counter(network.create(Hyperparameters(architecture="levit_128s", image_size=64)))
+    for classifier in network.classifiers(counter.network):
+        for parameter in classifier.parameters():
+            torch.nn.init.normal_(parameter)
+    photographs = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
+    graphs.float_graph(counter.eval(), (64, 64), tmp_path / "graph.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "graph.onnx")
+    [exported] = session.run(None, {"photographs": photographs.numpy()})
+    with torch.no_grad():
+        assert torch.allclose(torch.tensor(exported), counter(photographs), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "said"),
+    [
+        ("inception_v3", r"inception_v3 cannot count photographs of 64 × 48 px: RuntimeError: .*Kernel size"),
+        ("efficientformer_l1", r"RuntimeError: The size of tensor .*; use its own size, 224 × 224 px"),
+        ("mobilenetv5_300m_enc", r"mobilenetv5_300m_enc cannot count photographs .* another architecture$"),
+    ],
+)
+def test_an_architecture_that_does_not_take_that_size_or_does_not_classify_is_one_clear_error(
+    architecture, said
+):
+    with pytest.raises(SettingsError, match=said) as error:
+        network.create(Hyperparameters(architecture=architecture, image_size=64, image_width=48))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("architecture", ["resnet99", "resnet18.none", "hf-hub:timm/resnet18"])
+def test_an_unknown_architecture_is_one_clear_error(architecture):
+    with pytest.raises(SettingsError, match=f"^architecture '{architecture}' is unknown to timm"):
+        network.create(Hyperparameters(architecture=architecture))
+
+
+def test_a_network_without_stages_has_none_to_freeze():
+    with pytest.raises(SettingsError, match="this network has 0 stages"):
+        network.freeze(torch.nn.Linear(2, 2), 1)
+
+
+def test_weights_that_nobody_has_are_one_clear_error(monkeypatch):
     with pytest.raises(SettingsError, match="use pretrained=false"):
         network.create(Hyperparameters(architecture="lcnet_035", pretrained=True))
+
+    def made(name: str, pretrained: bool, **options):
+        if pretrained:
+            raise OSError("404\n\nLook elsewhere")
+        return of_timm(name, **options)
+
+    of_timm = network.timm.create_model
+    monkeypatch.setattr(network.timm, "create_model", made)
+    with pytest.raises(SettingsError, match=r"^no pretrained weights for resnet10t: OSError: 404; use "):
+        network.create(Hyperparameters(architecture="resnet10t", pretrained=True))
+    with pytest.raises(SettingsError, match=r"^inception_v3 cannot count photographs of 64 × 64 px"):
+        network.create(Hyperparameters(architecture="inception_v3", pretrained=True, image_size=64))
 
 
 def test_an_interrupted_checkpoint_leaves_the_earlier_one(tmp_path):

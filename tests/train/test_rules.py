@@ -158,6 +158,24 @@ def test_units_that_never_activate_are_dead():
     assert CHECKS["dead_units"](seen)
 
 
+def test_units_are_not_dead_by_what_another_network_had():
+    network = nn.Sequential(nn.Linear(16, 30), nn.ReLU(), nn.Linear(30, 10))
+    nn.init.constant_(network[0].bias[:20], -100.0)
+    gradients, silent = Gradients(network), []
+    for step in range(12):
+        if step == 6:
+            gradients.forget()
+        network.zero_grad()
+        network(torch.randn(32, 16)).square().mean().backward()
+        silent.append(gradients.read()[2])
+    assert [share > 0 for share in silent] == [step % 6 >= 4 for step in range(12)]
+
+
+def test_a_loss_is_placed_in_the_epochs_of_the_whole_training():
+    second = epochs(9, train_loss=[1.6, 1.2, 1.0, 1.6, 1.2, 1.0, 1.4, 1.4, 1.5]).epochs[3:]
+    assert "was 1.0000 at epoch 6" in CHECKS["loss_not_decreasing"](Measurements(second))
+
+
 def test_gradients_explode_where_weights_do():
     network = deep(nn.ReLU(), normalised=False)
     gradients, seen = Gradients(network), Measurements()

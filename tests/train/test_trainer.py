@@ -88,11 +88,22 @@ def test_networks_begin_with_what_rendered_bins_taught(tmp_path):
     assert distance(learnt) < 0.8 * distance(other)  # one began there, the other did not
 
 
+def test_a_network_with_two_classifiers_is_trained_and_served(tmp_path):
+    recipe = ["--architecture", "deit_tiny_distilled_patch16_224", "--epochs", "1"]
+    squares.train(squares.base(tmp_path), *recipe)
+    exports = cards.read(tmp_path / "model").exports
+    assert all(
+        exports[graph]["same_count_when_clear"] == 1 for graph in (cards.FLOAT_GRAPH, cards.SERVED_GRAPH)
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--epoch", "3"], "unknown hyperparameter epoch"),
         (["--architecture", "resnet99"], "architecture 'resnet99' is unknown"),
+        (["--architecture", "inception_v3"], "inception_v3 cannot count photographs of 32 × 32 px"),
+        (["--drop_rate", "30", "--pretrained", "true"], "drop_rate=30.0: must be from 0 to below 1"),
         (["--precision", "int4"], "must be bf16 or float32"),
         (["--epochs", "many"], "epochs"),
         (["--batch_size", "500"], "do not fill one batch of 500"),
@@ -105,6 +116,61 @@ def test_plain_mistakes_are_one_line_and_a_failure_file(tmp_path, arguments, sai
     assert said in (tmp_path / "output" / "failure").read_text()
     assert "Traceback" not in run.stderr and said in run.stderr
     assert not (tmp_path / "model").exists()
+
+
+WORKER = """Caught ValueError in DataLoader worker process 0.
+Original Traceback (most recent call last):
+  File "data.py", line 7, in run
+ValueError: no such thing
+"""
+LESS = "memory ran out: use a smaller batch_size or image_size"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            RuntimeError("CUDA error: illegal access\nFor debugging …"),
+            "RuntimeError: CUDA error: illegal access",
+        ),
+        (ValueError(WORKER), "ValueError: no such thing"),
+        (AssertionError(), "AssertionError: no more is known"),
+        (torch.OutOfMemoryError("CUDA out of memory."), f"OutOfMemoryError: CUDA out of memory.; {LESS}"),
+        (MemoryError("Unable to allocate 8 GiB"), f"MemoryError: Unable to allocate 8 GiB; {LESS}"),
+        (
+            RuntimeError("worker is killed by signal: Killed."),
+            f"RuntimeError: worker is killed by signal: Killed.; {LESS}",
+        ),
+    ],
+)
+def test_an_error_that_nobody_foresaw_is_a_reason_of_one_line_below_its_traceback(
+    tmp_path, monkeypatch, capsys, error, reason
+):
+    assert failing_with(error, tmp_path, monkeypatch) == 1
+    assert (tmp_path / "output" / "failure").read_text() == reason
+    log = capsys.readouterr().err
+    assert "Traceback" in log and log.endswith(f"\nerror: {reason}\n")
+
+
+def test_a_rank_that_lost_another_leaves_the_reason_to_it(tmp_path, monkeypatch, capsys):
+    lost = RuntimeError(
+        "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer"
+    )
+    assert failing_with(lost, tmp_path, monkeypatch) == 1
+    assert "Connection closed" in capsys.readouterr().err and not (tmp_path / "output" / "failure").exists()
+
+
+def failing_with(error: Exception, base, monkeypatch) -> int:
+    """The exit status of the trainer's main, with a training that fails so."""
+
+    def train(*_):
+        raise error
+
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(base))
+    monkeypatch.setattr(trainer, "train", train)
+    monkeypatch.setattr(trainer.sys, "argv", ["train.py"])
+    monkeypatch.setattr(trainer.signal, "signal", lambda *_: None)
+    return trainer.main()
 
 
 @pytest.mark.parametrize("cache", ["0", "100"])
@@ -251,6 +317,31 @@ def test_a_mistake_reaches_the_failure_file_through_the_launcher(tmp_path):
         .read_text()
         .startswith("SettingsError: unknown hyperparameter epoch")
     )
+
+
+ONE_RUNS_OUT_OF_MEMORY = """
+import os, sys
+from containers.train import augmentation, train
+
+def augment(*_):
+    raise MemoryError("no more")
+
+if os.environ["RANK"] == "1":
+    augmentation.augment = augment
+sys.exit(train.main())
+"""
+
+
+def test_of_two_processes_the_one_that_failed_gives_the_reason(tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "train.py").write_text(ONE_RUNS_OUT_OF_MEMORY)
+    process = launch(squares.base(tmp_path))
+    assert process.wait(60) != 0
+    log = (tmp_path / "log").read_text()
+    assert (
+        "Connection closed by peer" in log and 'raise MemoryError("no more")' in log
+    )  # of either a traceback
+    assert (tmp_path / "output" / "failure").read_text() == f"MemoryError: no more; {LESS}"
 
 
 def test_a_trainer_that_was_killed_is_explained_by_the_launcher(tmp_path):
