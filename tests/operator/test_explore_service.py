@@ -196,7 +196,15 @@ def test_a_job_that_is_stopped_while_it_is_watched_leaves_its_checkpoints(boto, 
     assert json.loads((shell.local / "recipe.json").read_text())["provenance"]["job"] == job
 
 
-def test_who_stops_watching_is_told_how_to_come_back(boto, shell):
+@pytest.fixture
+def interruptible():
+    """Whoever runs the tests in the background ignores Ctrl-C, and a child would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_who_stops_watching_is_told_how_to_come_back(boto, shell, interruptible):
     job = job_of(shell.explore("seed=2", "--no-wait"))
     wait_until_found(boto, job)
     watching = watch(shell, job)
