@@ -2,9 +2,8 @@
 
     .local/venv/train/bin/python -m bench.training
 
-Each row is the second epoch of a whole trainer process under torchrun, with the launcher's variables for
-torch; the first one warms up. Ratios are within this run: to float32 with one process, of
-the same network and size.
+Each row is the second epoch of a whole trainer process under torchrun; the first one warms up. Ratios
+are within this run: to float32 with one process, of the same network and size.
 """
 
 import re
@@ -13,7 +12,6 @@ import tempfile
 from pathlib import Path
 
 from bench import machine
-from containers.train import launch
 from tests import ROOT, squares
 
 PHOTOGRAPHS, EPOCHS, BATCH = 192, 2, 64
@@ -41,7 +39,7 @@ def measure(
             ROOT / "containers" / "train" / "train.py",
             *(text for name, value in hyperparameters.items() for text in (f"--{name}", str(value))),
         ],
-        env={**launch.FOR_TORCH, **squares.environment(base)},
+        env=squares.environment(base),
         check=True,
         capture_output=True,
         text=True,

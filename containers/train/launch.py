@@ -19,11 +19,6 @@ import psutil
 from containers.common import paths
 
 TRAINER = Path(__file__).with_name("train.py")
-FOR_TORCH = {
-    "OMP_NUM_THREADS": "1",  # until the trainer takes its share; torchrun warns of choosing it
-    # Each step asks for large tensors anew, and on CPUs their pages take time: of huge ones few.
-    "THP_MEM_ALLOC_ENABLE": "1",
-}
 WITHOUT_A_REASON = (
     "the training ended without a reason of its own; where its log says SIGKILL, memory ran out: use a "
     "smaller batch_size, image_size or cache_megabytes, or an instance type with more memory; "
@@ -42,7 +37,8 @@ def main() -> int:
             "SAGEMAKER_PROGRAM": TRAINER.name,
             "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
             "BINTALLY_FAILURE_FILE": str(reason),
-            **FOR_TORCH,
+            # As it is without; but torchrun, which knows of no trainer that takes its share, does not warn.
+            "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
             **os.environ,
         }
         toolkit = subprocess.Popen(["train"], env=environment)
