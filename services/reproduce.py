@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> dict:
             f"{shipped.name} was trained on other photographs (or another split of them): fingerprint "
             f"{shipped.data['fingerprint'][:8]}, here {dataset['fingerprint'][:8]}"
         )
-    uri = flags.trained or _train(flags, dataset["s3_uri"], common)
     if flags.trained:
         _check(flags.trained, shipped)
+    uri = flags.trained or _train(flags, dataset["s3_uri"], common)
     evaluation = evaluate.main(["--model", uri, "--data", dataset["s3_uri"], *common])
     found = evaluation["metrics"]["accuracy"]["value"]
     said = metrics.shown(stated, percent=True)

@@ -50,19 +50,11 @@ class Runner:
         result = _read(folder / "result.json")
         shutil.rmtree(folder, ignore_errors=True)
         status, reason = _outcome(result, killed, process.returncode, seconds)
-        return Row(
-            trial=trial.number,
-            round=trial.round,
-            status=status,
+        return trial.row(
+            status,
             validation_accuracy=_rounded(result.get("accuracy"), 4),
             validation_log_loss=_rounded(result.get("log_loss"), 4),
-            architecture=trial.architecture,
             pretrained=result.get("pretrained", trial.pretrained),
-            image_size=trial.image_size,
-            batch_size=trial.batch_size,
-            learning_rate=trial.learning_rate,
-            epochs=trial.epochs,
-            photographs=trial.photographs,
             photographs_per_second=_rounded(result.get("photographs_per_second"), 1),
             seconds=round(time.monotonic() - began, 1),
             reason=reason,

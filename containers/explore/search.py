@@ -91,27 +91,8 @@ class Search:
     def _untried(self, candidates: list[Trial]) -> list[Row]:
         """A row for each candidate of the first round that has none."""
         tried = {row.trial for row in self.rows if row.round == SUBSET}
-        return [
-            Row(
-                trial=trial.number,
-                round=trial.round,
-                status=NOT_TRIED,
-                validation_accuracy=None,
-                validation_log_loss=None,
-                architecture=trial.architecture,
-                pretrained=trial.pretrained,
-                image_size=trial.image_size,
-                batch_size=trial.batch_size,
-                learning_rate=trial.learning_rate,
-                epochs=0,
-                photographs=0,
-                photographs_per_second=None,
-                seconds=0.0,
-                reason="",
-            )
-            for trial in candidates
-            if trial.number not in tried
-        ]
+        untried = [trial for trial in candidates if trial.number not in tried]
+        return [trial.row(NOT_TRIED, epochs=0, photographs=0) for trial in untried]
 
     def _left(self) -> float:
         return self._began + self._hp.budget.value - RESERVE - self._clock()

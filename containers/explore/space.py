@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from containers.explore.hyperparameters import Hyperparameters
 from containers.explore.leaderboard import COMPLETED, FULL, SUBSET, Row
@@ -26,6 +26,18 @@ class Trial:
     learning_rate: float
     epochs: int
     photographs: int
+
+    def row(self, status: str, **found) -> Row:
+        """Its row of the leaderboard; ``found``: what the plan does not tell, or came otherwise."""
+        nothing = {
+            "validation_accuracy": None,
+            "validation_log_loss": None,
+            "photographs_per_second": None,
+            "seconds": 0.0,
+            "reason": "",
+        }
+        planned = asdict(self)
+        return Row(trial=planned.pop("number"), status=status, **{**planned, **nothing, **found})
 
 
 def first_round(hp: Hyperparameters, photographs: int) -> list[Trial]:
