@@ -3,7 +3,8 @@
 oneDNN computes a depthwise convolution in bf16 as fast as any, but has no fast kernel for its gradients:
 for a network made of them (EfficientNet, MobileNet) they take two thirds of a training step, and bf16 is no
 faster than float32. Here the gradient of the input at stride 1 is itself computed as a convolution in bf16,
-with the kernel turned by 180 degrees; the other gradients are computed in float32.
+with the kernel turned by 180 degrees; the other gradients are computed in float32, that of a kernel wider than
+three columns three at a time: for wider ones oneDNN's own takes ten times as long.
 ``bench/training.py`` measures what that is worth.
 """
 
@@ -54,10 +55,43 @@ class _Depthwise(torch.autograd.Function):
             turned = weight.bfloat16().flip(2, 3)
             of_pixels = torch.conv2d(gradient, turned, None, 1, margin, 1, channels)
             wanted[0] = False
-        in_float = torch.ops.aten.convolution_backward(
-            gradient.float(), pixels.float(), weight, None, ctx.stride, ctx.padding, (1, 1), False, (0, 0),
-            channels, [*wanted, False],
-        )  # fmt: skip
+        gradient = gradient.float()
         if wanted[0]:
-            of_pixels = in_float[0].bfloat16()
-        return of_pixels, in_float[1], None, None
+            of_pixels = _in_float(gradient, pixels, weight, ctx.stride, ctx.padding, 0).bfloat16()
+        of_weight = _of_weight(gradient, pixels, weight, ctx.stride, ctx.padding) if wanted[1] else None
+        return of_pixels, of_weight, None, None
+
+
+COLUMNS = 3  # of a kernel, that oneDNN's gradient is fast for
+
+
+def _of_weight(gradient, pixels, weight, stride, padding) -> torch.Tensor:
+    kernel = weight.shape[3]
+    if kernel <= COLUMNS:
+        return _in_float(gradient, pixels, weight, stride, padding, 1)
+    width = stride[1] * (gradient.shape[3] - 1) + COLUMNS  # of the pixels that so many columns see
+    result = torch.empty_like(weight)
+    for first in sorted({min(column, kernel - COLUMNS) for column in range(0, kernel, COLUMNS)}):
+        columns = slice(first, first + COLUMNS)
+        seen = _columns(pixels, first - padding[1], width)
+        result[..., columns] = _in_float(gradient, seen, weight[..., columns], stride, (padding[0], 0), 1)
+    return result
+
+
+def _columns(pixels: torch.Tensor, first: int, width: int) -> torch.Tensor:
+    """``width`` columns from ``first`` on, in float32; those that lie outside are zero."""
+    images, channels, height, there = pixels.shape
+    result = torch.empty(images, height, width, channels).permute(0, 3, 1, 2)
+    left, right = max(-first, 0), min(there - first, width)
+    result[..., :left] = 0
+    result[..., left:right] = pixels[..., first + left : first + right]
+    result[..., right:] = 0
+    return result
+
+
+def _in_float(gradient, pixels, weight, stride, padding, which: int) -> torch.Tensor:
+    """The gradient of the pixels (0) or of the weight (1)."""
+    return torch.ops.aten.convolution_backward(
+        gradient, pixels.float(), weight, None, stride, padding, (1, 1), False, (0, 0), weight.shape[0],
+        [which == 0, which == 1, False],
+    )[which]  # fmt: skip
