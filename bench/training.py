@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from bench import machine
+from containers.train import launch
 from tests import ROOT, squares
 
 PHOTOGRAPHS, EPOCHS, BATCH = 192, 2, 64
@@ -39,7 +40,7 @@ def measure(
             ROOT / "containers" / "train" / "train.py",
             *(text for name, value in hyperparameters.items() for text in (f"--{name}", str(value))),
         ],
-        env=squares.environment(base),
+        env=launch.resources() | squares.environment(base),
         check=True,
         capture_output=True,
         text=True,

@@ -3,8 +3,8 @@
 oneDNN computes a depthwise convolution in bf16 as fast as any, but has no fast kernel for its gradients:
 for a network made of them (EfficientNet, MobileNet) they take two thirds of a training step, and bf16 is no
 faster than float32. Here the gradient of the input at stride 1 is itself computed as a convolution in bf16,
-with the kernel turned by 180 degrees; the other gradients are computed in float32, that of a kernel wider than
-three columns three at a time: for wider ones oneDNN's own takes ten times as long.
+with the kernel turned by 180 degrees; the other gradients are computed in float32, that of a wide kernel
+three columns at a time: oneDNN's own takes ten times as long for five columns as for three.
 ``bench/training.py`` measures what that is worth.
 """
 

@@ -26,6 +26,18 @@ WITHOUT_A_REASON = (
 )
 
 
+def resources() -> dict[str, str]:
+    """Environment variables about processors and memory that the trainer is fastest with."""
+    return {
+        # As it is without; but torchrun, which knows of no trainer that takes its share, does not warn.
+        "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
+        # What a step computes is as large as what the step before did. Given back to the kernel in between,
+        # it comes anew in 100,000 pages of zeros for each step of efficientnet-lite0 at 224 x 320 px.
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": str(2**40),
+    }
+
+
 def main() -> int:
     code = paths.base() / "code"
     code.mkdir(parents=True, exist_ok=True)
@@ -37,8 +49,7 @@ def main() -> int:
             "SAGEMAKER_PROGRAM": TRAINER.name,
             "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
             "BINTALLY_FAILURE_FILE": str(reason),
-            # As it is without; but torchrun, which knows of no trainer that takes its share, does not warn.
-            "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
+            **resources(),
             **os.environ,
         }
         toolkit = subprocess.Popen(["train"], env=environment)
