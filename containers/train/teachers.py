@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from containers.train import network
+from containers.train import folding, network
 from containers.train.hyperparameters import Hyperparameters
 
 
@@ -30,6 +30,7 @@ class Teachers:
         shared = hp.teachers and hp.frozen_stages and _can_be_divided(student, hp)
         self._stages = hp.frozen_stages if shared else 0
         self._networks: list[nn.Module] = []
+        self._folded: dict[int, folding.Replacements] = {}
         self._reached = None
 
     def add(self, taught: nn.Module) -> None:
@@ -49,14 +50,20 @@ class Teachers:
     def opinion(self, asked: Iterable[int]) -> torch.Tensor:
         """Mean probabilities for that batch, float ``[n, classes]``, of those teachers by the order in which
         they were added, from 0."""
-        opinions = [self._networks[teacher](self._reached).float().softmax(1) for teacher in asked]
-        return torch.stack(opinions).mean(0)
+        return torch.stack([self._ask(teacher).float().softmax(1) for teacher in asked]).mean(0)
+
+    def _ask(self, teacher: int) -> torch.Tensor:
+        asked = self._networks[teacher]
+        if teacher not in self._folded:
+            self._folded[teacher] = folding.replacements(asked, asked.modules(), self._reached[:2].float())
+        with folding.replaced(self._folded[teacher]):
+            return asked(self._reached)
 
     def state_dict(self) -> list[dict]:
         return [teacher.state_dict() for teacher in self._networks]
 
     def load_state_dict(self, states: list[dict]) -> None:
-        self._networks = []
+        self._networks, self._folded = [], {}
         for state in states:
             self.add(self._student)
             self._networks[-1].load_state_dict(state)

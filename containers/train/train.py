@@ -25,6 +25,7 @@ from containers.train import (
     depthwise,
     diagnostics,
     export,
+    folding,
     hyperparameters,
     learner,
     lessons,
@@ -60,6 +61,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     manifest.check(records, photographs["train"].names + photographs["validation"].names)
     counter = network.Counter(network.create(hp)).to(peers.device)
     hold_frozen = network.freeze(counter.network, hp.frozen_stages)
+    folded = folding.frozen(counter.network, hp)
     if hp.channels_last:
         counter = counter.to(memory_format=torch.channels_last)
     start = prepared = learner.copied(counter.network)
@@ -125,7 +127,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             images = augmentation.augment(images.to(peers.device, non_blocking=True), hp, draws)
             watch.lap("data")
             with scoring.autocast(hp, peers), depthwise.fast(peers.device, hp.precision):
-                with teachers.attending():
+                with teachers.attending(), folding.replaced(folded):
                     logits = model(images).float()
                 loss = functional.cross_entropy(logits + lesson.shift[chosen], lesson.labelled[chosen])
                 if course.teachers:  # of the bin, wherever the photograph is from

@@ -19,6 +19,7 @@ from containers.train import (
     checkpoint,
     data,
     depthwise,
+    folding,
     graphs,
     hyperparameters,
     lessons,
@@ -286,7 +287,53 @@ def test_frozen_stages_stay_as_they_were():
         network.freeze(net, 6)
 
 
-@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (5, 1, 2), (3, 2, 0), (5, 2, 2)])
+@pytest.mark.parametrize("architecture", ["tf_efficientnet_lite0", "resnet18", "mobilenetv3_small_050"])
+def test_frozen_stages_are_folded_while_they_compute_and_only_then(architecture):
+    torch.manual_seed(0)
+    hp = Hyperparameters(architecture=architecture, frozen_stages=3, image_size=64)
+    net = network.create(hp)
+    for norm in (module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    network.freeze(net, 3)()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    folded = folding.frozen(net, hp)
+    norms = [m for m in folded if isinstance(m, torch.nn.BatchNorm2d)]
+    assert len(norms) >= 5 and len(folded) == 2 * len(norms)
+    assert net.training and not any(norm.training for norm in norms)
+
+    def counted():
+        seen = []
+        with norms[-1].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].clone())):
+            return net.eval()(torch.ones(2, 3, 64, 64)), seen[0]
+
+    logits, unnormalised = counted()
+    with folding.replaced(folded):
+        same, normalised = counted()
+    assert torch.allclose(same, logits, atol=1e-4, rtol=1e-3) and not torch.allclose(unnormalised, normalised)
+    assert torch.equal(counted()[0], logits)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_nothing_is_folded_where_a_convolutions_own_result_is_used_too():
+    class Both(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4)
+            self.norm.running_mean.fill_(1)
+
+        def forward(self, pixels):
+            made = self.conv(pixels)
+            return self.norm(made) + made
+
+    net = Both()
+    assert folding.replacements(net, net.modules(), torch.randn(2, 3, 8, 8)) == {}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [(3, 1, 1), (5, 1, 2), (3, 2, 0), (5, 2, 2), (5, 2, 0), (7, 1, 3), (4, 1, 0)],
+)
 def test_fast_depthwise_gradients_are_the_slow_ones(kernel, stride, padding):
     torch.manual_seed(0)
     layer = torch.nn.Conv2d(12, 12, kernel, stride, padding, groups=12, bias=False)
