@@ -51,7 +51,7 @@ def write(
     size = hp.input_size
     shape = "x".join(map(str, dict.fromkeys(size)))  # one number where height and width are the same
 
-    save_file({k: v.contiguous() for k, v in counter.network.state_dict().items()}, folder / cards.WEIGHTS)
+    save_file(stored(counter.network.state_dict()), folder / cards.WEIGHTS)
     graphs.float_graph(counter, size, folder / cards.FLOAT_GRAPH)
     graphs.quantize(folder / cards.FLOAT_GRAPH, folder / cards.SERVED_GRAPH, training)
     if hp.torchscript:
@@ -102,6 +102,15 @@ def write(
     )
     card.write(folder)
     return card, served
+
+
+def stored(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A network's state as an artifact holds it: kernels and matrices, nearly all of it, in half precision,
+    which halves the file. A network is rounded to it before it is scored and exported."""
+    return {
+        name: (values.half() if values.is_floating_point() and values.dim() > 1 else values).contiguous()
+        for name, values in state.items()
+    }
 
 
 def seen(photographs: Photographs, records: list[manifest.Row]) -> list[appearance.Appearance]:

@@ -191,7 +191,7 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
             watch.restart()
         save()
 
-    counter.network.load_state_dict(this.best)
+    counter.network.load_state_dict(export.stored(this.best))  # what is scored below is what is kept
     logits, truth = scoring.predict(counter.network, photographs["validation"], hp, peers)
     if peers.chief:
         accuracy = metrics.accuracy(logits.argmax(1).numpy(), truth.numpy())
