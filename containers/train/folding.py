@@ -65,7 +65,9 @@ def replaced(by: Replacements) -> Iterator[None]:
             del module.forward
 
 
-def _pairs(whole: nn.Module, among: set[nn.Module], example: torch.Tensor):
+def _pairs(
+    whole: nn.Module, among: set[nn.Module], example: torch.Tensor
+) -> list[tuple[nn.Module, nn.Module]]:
     """Each normalisation with the convolution whose result it takes."""
     made: dict[int, tuple[torch.Tensor, nn.Module]] = {}  # with the tensor, so that its id stays its own
     pairs = []

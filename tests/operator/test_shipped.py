@@ -42,6 +42,9 @@ def test_what_is_not_fit_to_ship_is_refused(tmp_path):
     (tmp_path / cards.REPORT).write_text(f'<img src="{release.PICTURE};base64,…">')
     with pytest.raises(ModelError, match="report_pictures=false"):
         release.check(tmp_path)
+    (tmp_path / cards.WEIGHTS).write_bytes(bytes(release.FOLDER_BYTES))
+    with pytest.raises(ModelError, match=r"the artifact has .* what ships may have 20,000,000"):
+        release.check(tmp_path)
     (tmp_path / cards.SERVED_GRAPH).write_bytes(bytes(release.GRAPH_BYTES + 1))
     with pytest.raises(ModelError, match="6,000,001 bytes"):
         release.check(tmp_path)
