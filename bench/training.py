@@ -3,8 +3,8 @@ that ships, which its recipe has wider and with its first stages frozen.
 
     .local/venv/train/bin/python -m bench.training
 
-Each row is the second epoch of a whole trainer process under torchrun; the first one warms up. Ratios
-are within this run: to float32 with one process, of the same network and size.
+Each row is the second epoch of a whole trainer process under torchrun, with what the launcher sets; the first
+one warms up. Ratios are within this run: to float32 with one process, of the same network and size.
 """
 
 import re

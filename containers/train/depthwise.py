@@ -56,6 +56,8 @@ class _Depthwise(torch.autograd.Function):
             of_pixels = torch.conv2d(gradient, turned, None, 1, margin, 1, channels)
             wanted[0] = False
         gradient = gradient.float()
+        if wanted[0] or kernel <= COLUMNS:  # a wide kernel's columns are cast as they are copied
+            pixels = pixels.float()
         if wanted[0]:
             of_pixels = _in_float(gradient, pixels, weight, ctx.stride, ctx.padding, 0).bfloat16()
         of_weight = _of_weight(gradient, pixels, weight, ctx.stride, ctx.padding) if wanted[1] else None
@@ -92,6 +94,6 @@ def _columns(pixels: torch.Tensor, first: int, width: int) -> torch.Tensor:
 def _in_float(gradient, pixels, weight, stride, padding, which: int) -> torch.Tensor:
     """The gradient of the pixels (0) or of the weight (1)."""
     return torch.ops.aten.convolution_backward(
-        gradient, pixels.float(), weight, None, stride, padding, (1, 1), False, (0, 0), weight.shape[0],
+        gradient, pixels, weight, None, stride, padding, (1, 1), False, (0, 0), weight.shape[0],
         [which == 0, which == 1, False],
     )[which]  # fmt: skip

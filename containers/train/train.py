@@ -61,9 +61,9 @@ def train(hp: Hyperparameters, peers: World, stop: job.Stop) -> None:
     manifest.check(records, photographs["train"].names + photographs["validation"].names)
     counter = network.Counter(network.create(hp)).to(peers.device)
     hold_frozen = network.freeze(counter.network, hp.frozen_stages)
-    folded = folding.frozen(counter.network, hp)
     if hp.channels_last:
         counter = counter.to(memory_format=torch.channels_last)
+    folded = folding.frozen(counter.network, hp)
     start = prepared = learner.copied(counter.network)
 
     epochs = lessons.epochs(hp)  # progress counts in them
