@@ -93,7 +93,7 @@ def test_memory_does_not_grow_with_the_records():
         return most
 
     peak(100)  # what is made once
-    assert peak(3000) < 1.2 * peak(500)
+    assert peak(6000) < 6000 * 20  # not even their inference ids, each a string of 50 bytes and more
 
 
 def test_the_sample_is_the_same_in_whatever_order_objects_are_read():
